@@ -1,0 +1,17 @@
+"""The ops. Importing this package registers every one of them with PyTorch as ``torch.ops.genfast.<op>``."""
+
+from genfast.ops.add_noise import add_noise
+from genfast.ops.diffusion_loss import diffusion_loss, loss_weight
+from genfast.ops.normal_noise import normal_noise
+from genfast.ops.sampler_step import StepOutput, sampler_step
+from genfast.ops.uniform_noise import uniform_noise
+
+__all__ = [
+    "StepOutput",
+    "add_noise",
+    "diffusion_loss",
+    "loss_weight",
+    "normal_noise",
+    "sampler_step",
+    "uniform_noise",
+]

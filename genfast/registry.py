@@ -1,0 +1,103 @@
+"""The ops: how one is defined, registered with PyTorch, and proved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from genfast.backend import choose
+
+library = torch.library.Library("genfast", "DEF")
+
+_is_compiling = torch.compiler.is_compiling
+_dispatch_modes = torch._C._len_torch_dispatch_stack
+_function_modes = torch._C._len_torch_function_stack
+_functorch_level = torch._C._functorch.peek_interpreter_stack
+_profiling = torch.autograd._profiler_enabled
+_plain_types = (Tensor, torch.nn.Parameter)
+
+
+def is_plain(*tensors: Tensor | None) -> bool:
+    """Whether a call on ``tensors`` may skip PyTorch's dispatcher.
+
+    It may where nothing would look at it there: no tracing, no mode, no transform, no profiler,
+    no tensor subclass, no forward-mode tangent and no gradient to record.
+    """
+    if _is_compiling() or _dispatch_modes() or _function_modes() or _functorch_level() is not None:
+        return False
+    if _profiling() or forward_ad._current_level >= 0:
+        return False
+    grad = torch.is_grad_enabled()
+    for tensor in tensors:
+        if tensor is not None and (type(tensor) not in _plain_types or (grad and tensor.requires_grad)):
+            return False
+    return True
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One call of an op: positional arguments as its schema has them, and what is special about it."""
+
+    label: str
+    args: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Op:
+    """An operator: one schema, one implementation per backend, one reference.
+
+    Attributes:
+        name: the op's name, and that of its folder.
+        schema: the arguments and returns, as torch.library wants them.
+        implementations: per backend, a function of the schema's arguments. "reference" is
+            required and runs in float64 too; it is what runs where a backend takes no such dtype.
+        fake: shapes and dtypes of the results for given arguments.
+        device: the device of the results, read off the arguments.
+        native_dtypes: whether the compiled and Triton kernels take these arguments.
+        samples: inputs that the tests run on every backend, drawn afresh with a generator.
+        truth: the op in float64, with the arguments of the schema.
+        setup_context, backward: as torch.library.register_autograd takes them.
+        differentiable: index of the arguments that gradients are checked for.
+        bitwise: every backend gives the bits of the reference in float32.
+    """
+
+    name: str
+    schema: str
+    implementations: dict[str, Callable[..., Any]]
+    fake: Callable[..., Any]
+    device: Callable[..., torch.device]
+    native_dtypes: Callable[..., bool]
+    samples: Callable[[torch.Generator], Iterable[Sample]]
+    truth: Callable[..., Any]
+    setup_context: Callable[..., None] | None = None
+    backward: Callable[..., Any] | None = None
+    differentiable: tuple[int, ...] = ()
+    bitwise: bool = True
+    overload: Any = field(default=None, compare=False)
+
+    def run(self, *args: Any) -> Any:
+        """Call the chosen backend's implementation, past PyTorch's dispatcher."""
+        name = choose(self.name, self.device(*args)) if self.native_dtypes(*args) else "reference"
+        return self.implementations[name](*args)
+
+
+ops: dict[str, Op] = {}
+
+
+def register(op: Op) -> Op:
+    """Define ``torch.ops.genfast.<name>`` and list the op for the tests and the benchmarks."""
+    library.define(f"{op.name}{op.schema}", tags=(torch.Tag.pt2_compliant_tag,))
+    library.impl(op.name, op.run, "CompositeExplicitAutograd")
+    torch.library.register_fake(f"genfast::{op.name}", op.fake, lib=library)
+    if op.backward is not None:
+        torch.library.register_autograd(
+            f"genfast::{op.name}", op.backward, setup_context=op.setup_context, lib=library
+        )
+    object.__setattr__(op, "overload", getattr(torch.ops.genfast, op.name).default)
+    ops[op.name] = op
+    return op
