@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from types import ModuleType
+from typing import Any
 
 import torch
 
 NAMES = ("cpu", "cuda", "triton", "reference")
 
+native: Any = None
+"""The native library, or None in a source tree that has not been built: there the references run."""
+_native_error = ""
 try:
-    from genfast import _C as native
-except ImportError as error:  # a source tree that has not been built: the references still work
-    native = None
+    native = importlib.import_module("genfast._C")
+except ImportError as error:
     _native_error = str(error)
 
 
@@ -99,12 +103,7 @@ def backends() -> dict[str, str | None]:
 
 @cache
 def _default(device_type: str) -> str:
-    if device_type == "cpu":
-        order = ("cpu",)
-    elif device_type == "cuda":
-        order = ("cuda", "triton")
-    else:
-        order = ()
+    order = {"cpu": ("cpu",), "cuda": ("cuda", "triton")}.get(device_type, ())
     available = backends()
     return next((name for name in order if available[name] is None), "reference")
 
@@ -123,7 +122,7 @@ def choose(op: str, device: torch.device) -> str:
     return forced
 
 
-def cuda_library() -> ModuleType:
+def cuda_library() -> Any:
     """The module that holds the CUDA kernels: the native library, or its emulation."""
     return _emulator.get() or native
 

@@ -95,9 +95,7 @@ def register(op: Op) -> Op:
     library.impl(op.name, op.run, "CompositeExplicitAutograd")
     torch.library.register_fake(f"genfast::{op.name}", op.fake, lib=library)
     if op.backward is not None:
-        torch.library.register_autograd(
-            f"genfast::{op.name}", op.backward, setup_context=op.setup_context, lib=library
-        )
+        torch.library.register_autograd(f"genfast::{op.name}", op.backward, setup_context=op.setup_context, lib=library)
     object.__setattr__(op, "overload", getattr(torch.ops.genfast, op.name).default)
     ops[op.name] = op
     return op

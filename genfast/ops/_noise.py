@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from genfast import backend, registry
+from genfast import registry
+from genfast.backend import cuda_library, current_stream, native
 from genfast.ops._check import DTYPE_CODES, STORAGE, seed_arguments
-from genfast.random import Seeds, as_seeds, check_stream, to_signed64
+from genfast.random import Seeds, Stream, as_seeds, check_stream, to_signed64
 
 SCHEMA = "(Tensor seeds, SymInt[] size, int stream, ScalarType dtype, MemoryFormat memory_format) -> Tensor"
 _LAYOUT_DIMS = {torch.contiguous_format: None, torch.channels_last: 4, torch.channels_last_3d: 5}
@@ -55,7 +56,9 @@ def empty(
     return torch.empty(size, dtype=dtype, device=device, memory_format=memory_format)
 
 
-def native_call(function: Callable[..., None], out: Tensor, seeds: Tensor | int, stream: int, *cuda_stream: int) -> None:
+def native_call(
+    function: Callable[..., None], out: Tensor, seeds: Tensor | int, stream: int, *cuda_stream: int
+) -> None:
     batch = out.shape[0]
     _, seeds_pointer, seed = seed_arguments(seeds)
     function(
@@ -76,13 +79,13 @@ def op(name: str, reference: Callable[..., Tensor], truth: Callable[..., Tensor]
 
     def on_cpu(seeds, size, stream, dtype, memory_format):
         out = empty(seeds, size, stream, dtype, memory_format)
-        native_call(getattr(backend.native, name), out, seeds, stream)
+        native_call(getattr(native, name), out, seeds, stream)
         return out
 
     def on_cuda(seeds, size, stream, dtype, memory_format):
         out = empty(seeds, size, stream, dtype, memory_format)
-        kernel = getattr(backend.cuda_library(), f"{name}_cuda")
-        native_call(kernel, out, seeds, stream, backend.current_stream(out.device))
+        kernel = getattr(cuda_library(), f"{name}_cuda")
+        native_call(kernel, out, seeds, stream, current_stream(out.device))
         return out
 
     def in_triton(seeds, size, stream, dtype, memory_format):

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genfast import backend, registry
+from genfast import registry
+from genfast.backend import cuda_library, current_stream, native
 from genfast.ops import _check
 from genfast.ops._check import DTYPE_CODES, STORAGE
 from genfast.ops.add_noise import reference
@@ -72,11 +73,11 @@ def _launch(kernel: Any, x: Tensor, alpha: Tensor, sigma: Tensor, noise: Tensor 
 
 
 def _cpu(x: Tensor, *args: Any) -> Tensor:
-    return _launch(backend.native.add_noise, x, *args)
+    return _launch(native.add_noise, x, *args)
 
 
 def _cuda(x: Tensor, *args: Any) -> Tensor:
-    return _launch(backend.cuda_library().add_noise_cuda, x, *args, backend.current_stream(x.device))
+    return _launch(cuda_library().add_noise_cuda, x, *args, current_stream(x.device))
 
 
 def _triton(x, alpha, sigma, noise, seeds, stream):

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genfast import backend, registry
+from genfast import registry
+from genfast.backend import cuda_library, current_stream, native
 from genfast.ops import _check
 from genfast.ops._check import DTYPE_CODES, STORAGE
 from genfast.ops.diffusion_loss import reference
@@ -155,14 +156,16 @@ def _launch(
 
 
 def _cpu(*args: Any) -> tuple[Tensor, Tensor]:
-    return _launch(backend.native.diffusion_loss, *args)
+    return _launch(native.diffusion_loss, *args)
 
 
 def _cuda(m: Tensor, *args: Any) -> tuple[Tensor, Tensor]:
-    library = backend.cuda_library()
+    library = cuda_library()
     batch = m.shape[0]
-    partial = m.new_empty(library.diffusion_loss_workspace(batch, m.numel() // batch if batch else 0), dtype=torch.float64)
-    return _launch(library.diffusion_loss_cuda, m, *args, partial.data_ptr(), backend.current_stream(m.device))
+    partial = m.new_empty(
+        library.diffusion_loss_workspace(batch, m.numel() // batch if batch else 0), dtype=torch.float64
+    )
+    return _launch(library.diffusion_loss_cuda, m, *args, partial.data_ptr(), current_stream(m.device))
 
 
 def _triton(m, x_start, alpha, sigma, weight, noise, seeds, stream, target, reduction, with_gradient):
@@ -196,7 +199,7 @@ def _truth(m, x_start, alpha, sigma, weight, *rest):
 
 
 def _setup_context(ctx, inputs, output):
-    m, x_start, alpha, sigma, weight, noise, seeds, stream, target, reduction, with_gradient = inputs
+    m, x_start, alpha, sigma, weight, noise, seeds, stream, target, reduction, _ = inputs
     gradient = output[1]
     ctx.save_for_backward(m, x_start, alpha, sigma, weight, noise, seeds, gradient)
     ctx.mark_non_differentiable(gradient)
@@ -243,13 +246,16 @@ def _samples(generator: torch.Generator) -> Iterator[registry.Sample]:
         batch = shape[0]
         layout = torch.channels_last if last else torch.contiguous_format
         wide = torch.float64 if dtype == torch.float64 else f32
-        m, x = (torch.randn(shape, generator=generator).to(d).contiguous(memory_format=layout) for d in (dtype, x_dtype))
+        m, x = (
+            torch.randn(shape, generator=generator).to(d).contiguous(memory_format=layout) for d in (dtype, x_dtype)
+        )
         alpha, sigma, weight = torch.rand(3, batch, generator=generator).to(wide)
         noise = torch.randn(shape, generator=generator).to(x_dtype) if given else None
         seeds = None if given else torch.randint(-(2**63), 2**63 - 1, (batch,), generator=generator)
         yield registry.Sample(
             f"{list(shape)} {dtype} {target} {reduction}",
-            (m, x, alpha, sigma, weight if weighted else None, noise, seeds, int(Stream.TRAINING), target, reduction, True),
+            (m, x, alpha, sigma, weight if weighted else None, noise, seeds, int(Stream.TRAINING), target,
+             reduction, True),
         )  # fmt: skip
 
 

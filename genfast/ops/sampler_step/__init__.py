@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from genfast import backend, registry
+from genfast import registry
+from genfast.backend import cuda_library, current_stream, native
 from genfast.ops import _check
 from genfast.ops._check import DTYPE_CODES, STORAGE
 from genfast.ops.sampler_step import reference
@@ -179,7 +180,6 @@ def _launch(
     outputs = _outputs(x, return_history, model_input_dtype)
     batch = x.shape[0]
     draws, seeds_pointer, seed = _check.seed_arguments(seeds)
-    by_tensor = isinstance(step, Tensor)
     pointer = _check.pointer
     model, uncond, noise, known, mask = kept
     kernel(
@@ -190,18 +190,18 @@ def _launch(
         DTYPE_CODES[model_input_dtype] if model_input_dtype is not None else 0,
         batch, x.numel() // batch if batch else 0, channels,
         coefficients.data_ptr(), coefficients.shape[1] if coefficients.dim() == 3 else 1,
-        step.data_ptr() if by_tensor else 0, 0 if by_tensor else step,
+        *((step.data_ptr(), 0) if isinstance(step, Tensor) else (0, step)),
         pointer(model_scale), pointer(threshold), draws, seeds_pointer, seed, stream, *cuda_stream,
     )  # fmt: skip
     return outputs
 
 
 def _cpu(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
-    return _launch(backend.native.sampler_step, *args)
+    return _launch(native.sampler_step, *args)
 
 
 def _cuda(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
-    return _launch(backend.cuda_library().sampler_step_cuda, *args, backend.current_stream(args[0].device))
+    return _launch(cuda_library().sampler_step_cuda, *args, current_stream(args[0].device))
 
 
 def _as_tensors(x: Tensor, step: int | Tensor, seeds: Tensor | int | None) -> tuple[Tensor, Tensor | None]:
@@ -265,12 +265,11 @@ def _truth(x, model_output, coefficients, step, uncond, history, noise, seeds, s
 
 
 def _setup_context(ctx, inputs, output):
-    (x, model_output, coefficients, step, uncond, history, noise, seeds, stream, model_scale, threshold, known, mask,
+    (x, model_output, coefficients, step, uncond, history, noise, _, _, model_scale, threshold, _, mask,
      return_history, model_input_dtype) = inputs  # fmt: skip
     ctx.save_for_backward(x, model_output, coefficients, step, uncond, model_scale, threshold, mask)
     ctx.history_length = len(history)
     ctx.noise_dtype = None if noise is None else noise.dtype
-    ctx.known = known is not None
     ctx.return_history, ctx.model_input_dtype = return_history, model_input_dtype
 
 
@@ -289,7 +288,7 @@ def _backward(ctx, grad_x, grad_entry, grad_input):
     scale = 1.0 if model_scale is None else reference.per_sample(model_scale, x, dtype)
     m = (output if conditional is None else conditional + c[C.GUIDANCE] * (output - conditional)) * scale
     unclamped = c[C.A_X] * state + c[C.A_M] * m
-    inside = ((unclamped.abs() <= c[C.CLAMP])).to(dtype)
+    inside = (unclamped.abs() <= c[C.CLAMP]).to(dtype)
     if threshold is not None:
         limit = reference.per_sample(threshold, x, dtype)
         inside = inside * (unclamped.abs() <= limit).to(dtype) / limit
