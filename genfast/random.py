@@ -29,6 +29,7 @@ class Stream(IntEnum):
     INTERPOLATION = 5
     LABEL_DROPOUT = 6
     AUGMENTATION = 7
+    SHUFFLE = 8
     STEP = 1 << 24
     INPAINT = 2 << 24
 
@@ -40,6 +41,20 @@ _SIGNED_LIMIT = 1 << 63
 def to_signed64(seed: int) -> int:
     """The two's-complement int64 with the low 64 bits of ``seed``."""
     return (int(seed) + _SIGNED_LIMIT) % (2 * _SIGNED_LIMIT) - _SIGNED_LIMIT
+
+
+def mix_seed(*parts: int) -> int:
+    """One 64-bit seed from several ints, by the finaliser of SplitMix64 (Steele et al. 2014).
+
+    Seeds that count up from mixed values do not run into each other, as they would from run seeds 0, 1, 2.
+    """
+    state = 0
+    for part in parts:
+        state = (state + int(part) + 0x9E3779B97F4A7C15) % (1 << 64)
+        state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 % (1 << 64)
+        state = (state ^ (state >> 27)) * 0x94D049BB133111EB % (1 << 64)
+        state ^= state >> 31
+    return to_signed64(state)
 
 
 def check_stream(op: str, stream: int) -> int:
