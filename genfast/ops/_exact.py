@@ -116,7 +116,8 @@ def normal(seeds: Tensor, stream: Tensor | int, numel: int) -> Tensor:
     """Standard normals ``[B, numel]`` float32: Box and Muller (1958) on the word pairs (0, 1) and (2, 3)."""
     words = philox_words(seeds, stream, (numel + 3) // 4 * 4).unflatten(1, (-1, 2))
     u, v = unit(words[..., 0]), unit(words[..., 1])
-    radius = torch.sqrt(-2.0 * log_unit(u))
+    # Through float64, because torch's own float32 root is an ulp off where a vector library computes it.
+    radius = torch.sqrt((-2.0 * log_unit(u)).double()).float()
     sine, cosine = sincos_turns(v)
     return torch.stack((radius * sine, radius * cosine), dim=-1).flatten(1)[:, :numel]
 
