@@ -1,0 +1,102 @@
+"""The Triton kernels of ``diffusion_loss``: loss and gradient in one pass, then the sum of the programs' shares."""
+
+from __future__ import annotations
+
+import math
+import struct
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from genfast.ops import _triton
+from genfast.ops._triton import SIZES, blocks, draw, elements, load, store
+
+
+@triton.jit(do_not_specialize=SIZES)
+def diffusion_loss_kernel(
+    m, x_start, alpha, sigma, weight, noise, seeds, partial, gradient,
+    batch: tl.int64, groups: tl.int64, channels: tl.int64, quad_blocks: tl.int64, channel_blocks: tl.int64,
+    stream: tl.int64, scale_bits: tl.int32,
+    SAMPLES: tl.constexpr, QUADS: tl.constexpr, CHANNELS: tl.constexpr, ALIGN: tl.constexpr, TARGET: tl.constexpr,
+):  # fmt: skip
+    sample, offset, mask = elements(
+        batch, groups, channels, quad_blocks, channel_blocks, SAMPLES, QUADS, CHANNELS, ALIGN
+    )  # fmt: skip
+    valid = sample < batch
+    if TARGET != "x0":
+        if noise is not None:
+            z = load(noise, offset, mask)
+        else:
+            z = draw(seeds, stream, batch, groups, quad_blocks, channel_blocks, SAMPLES, QUADS, CHANNELS, ALIGN, True)
+    if TARGET != "epsilon":
+        x = load(x_start, offset, mask)
+
+    if TARGET == "epsilon":
+        target = z
+    elif TARGET == "x0":
+        target = x
+    elif TARGET == "flow":
+        target = z - x
+    else:
+        target = tl.load(alpha + sample, mask=valid) * z - tl.load(sigma + sample, mask=valid) * x
+    d = load(m, offset, mask) - target
+
+    if gradient is not None:
+        scale = scale_bits.to(tl.float32, bitcast=True)
+        if weight is not None:
+            scale = tl.load(weight + sample, mask=valid) * scale
+        store(gradient, offset, d * scale, mask)
+
+    # Four squares are added in float32 and these sums in float64: float64 arithmetic is scarce on most GPUs.
+    squares = tl.where(mask, d * d, 0.0)
+    sums = tl.sum(squares.reshape([SAMPLES * QUADS * CHANNELS, 4]), axis=1).to(tl.float64)
+    share = tl.sum(sums.reshape([SAMPLES, QUADS * CHANNELS]), axis=1)
+    first, quad_block, channel_block = blocks(quad_blocks, channel_blocks, SAMPLES, CHANNELS)
+    row = first + tl.arange(0, SAMPLES)
+    if weight is not None:
+        share = share * tl.load(weight + row, mask=row < batch).to(tl.float64)
+    at = row * (quad_blocks * channel_blocks) + channel_block * quad_blocks + quad_block
+    tl.store(partial + at, share, mask=row < batch)
+
+
+@triton.jit(do_not_specialize=SIZES)
+def sum_kernel(partial, loss, length: tl.int64, divisor: tl.int64, BLOCK: tl.constexpr):
+    """``loss[i] = sum(partial[i * length : (i + 1) * length]) / divisor``, always in one order."""
+    segment = tl.program_id(0).to(tl.int64)
+    lane = tl.arange(0, BLOCK)
+    total = tl.zeros([BLOCK], tl.float64)
+    for start in range(0, length, BLOCK):
+        k = start + lane
+        total += tl.load(partial + segment * length + k, mask=k < length, other=0.0)
+    tl.store(loss + segment, (tl.sum(total, axis=0) / divisor.to(tl.float64)).to(tl.float32))
+
+
+def launch(
+    m: Tensor, x_start: Tensor, channels: int, alpha: Tensor, sigma: Tensor, weight: Tensor | None,
+    noise: Tensor | None, seeds: Tensor | None, stream: int, target: str, reduction: str, loss: Tensor,
+    gradient: Tensor | None,
+) -> None:  # fmt: skip
+    """Write the reduced loss, and its gradient by ``m`` if wanted. All tensors like ``m`` have one dense layout."""
+    batch = m.shape[0]
+    if m.numel() == 0:
+        loss.fill_(0.0 if batch == 0 and reduction == "sum" else math.nan)
+        return
+    length = m.numel() // batch
+    share = 1.0 / batch if reduction == "mean" else 1.0
+    # Its bits, because a Python float would become a float64 argument where torch.compile traces the launch.
+    (scale_bits,) = struct.unpack("<i", struct.pack("<f", 2.0 * share * batch / m.numel()))
+
+    draws = noise is None and target != "x0"
+    plan = _triton.plan(m, channels if draws else 0)
+    partials = math.prod(plan.sizes[3:])
+    partial = torch.empty((batch, partials), dtype=torch.float64, device=m.device)
+    arguments = (m, x_start, alpha, sigma, weight, noise, seeds, partial, gradient, *plan.sizes, stream, scale_bits)
+    constants = plan.constants | {"TARGET": target}
+    _triton.launch(diffusion_loss_kernel, plan.programs, plan.warps, arguments, constants)
+
+    segments, summed = (batch, partials) if reduction == "none" else (1, batch * partials)
+    divisor = length * batch if reduction == "mean" else length
+    block, warps = (1024, 4) if summed > 128 else (128, 1)
+    _triton.launch(sum_kernel, segments, warps, (partial, loss, summed, divisor), {"BLOCK": block})
