@@ -1,0 +1,48 @@
+// How an op's <op>_bind.cpp adds itself to the module: a static BindOp, and no list to edit.
+#pragma once
+
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace genfast {
+
+namespace py = pybind11;
+
+class BindOp {
+ public:
+  using Binder = void (*)(py::module_&);
+  explicit BindOp(Binder binder) { binders().push_back(binder); }
+  static std::vector<Binder>& binders() {
+    static std::vector<Binder> all;
+    return all;
+  }
+};
+
+// Tensors arrive as integers: torch's data_ptr().
+template <class T>
+T* as_pointer(uintptr_t address) {
+  return reinterpret_cast<T*>(address);
+}
+
+// Binds a kernel twice: `name` on the CPU, and `name`_cuda with the CUDA stream as one more argument.
+// `arguments` makes the kernel's parameters of the Python arguments.
+template <class Params, class... Args>
+void bind_kernel(py::module_& m, const std::string& name, Params (*arguments)(Args...), void (*cpu)(const Params&),
+                 void (*cuda)(const Params&, void*)) {
+  m.def(name.c_str(), [arguments, cpu](Args... args) {
+    const Params p = arguments(args...);
+    py::gil_scoped_release release;
+    cpu(p);
+  });
+  m.def((name + "_cuda").c_str(), [arguments, cuda](Args... args, uintptr_t cuda_stream) {
+    const Params p = arguments(args...);
+    py::gil_scoped_release release;
+    cuda(p, as_pointer<void>(cuda_stream));
+  });
+}
+
+}  // namespace genfast

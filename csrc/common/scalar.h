@@ -1,0 +1,63 @@
+// One float and its integers, for device code and for the host's scalar tails. Same interface as
+// Simd (simd.h): a formula templated on S is written once and runs on both.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "macros.h"
+
+namespace genfast {
+
+struct Scalar {
+  using F = float;
+  using I = int32_t;
+  using U = uint32_t;
+
+  static GENFAST_HD F splat(float x) { return x; }
+  static GENFAST_HD F fma(F a, F b, F c) {
+#if defined(__CUDA_ARCH__)
+    return __fmaf_rn(a, b, c);
+#else
+    return __builtin_fmaf(a, b, c);
+#endif
+  }
+  static GENFAST_HD F sqrt(F x) {
+#if defined(__CUDA_ARCH__)
+    return __fsqrt_rn(x);
+#else
+    return std::sqrt(x);
+#endif
+  }
+  static GENFAST_HD F divide(F a, F b) {
+#if defined(__CUDA_ARCH__)
+    return __fdiv_rn(a, b);
+#else
+    return a / b;
+#endif
+  }
+  static GENFAST_HD F to_float(U x) { return static_cast<float>(x); }
+  static GENFAST_HD F to_float(I x) { return static_cast<float>(x); }
+  static GENFAST_HD I bits(F x) {
+#if defined(__CUDA_ARCH__)
+    return __float_as_int(x);
+#else
+    I i;
+    std::memcpy(&i, &x, sizeof i);
+    return i;
+#endif
+  }
+  static GENFAST_HD F from_bits(I i) {
+#if defined(__CUDA_ARCH__)
+    return __int_as_float(i);
+#else
+    F x;
+    std::memcpy(&x, &i, sizeof x);
+    return x;
+#endif
+  }
+  static GENFAST_HD F select(bool condition, F a, F b) { return condition ? a : b; }
+};
+
+}  // namespace genfast

@@ -1,0 +1,202 @@
+// Vectors of the instruction set this file is compiled for, as GCC vector extensions; intrinsics only
+// where the extensions have no word for an instruction. The interface of Simd is that of Scalar.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "dtype.h"
+#include "isa.h"
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+// _mm512_x, _mm256_x or _mm_x, whichever is this instruction set's.
+#if defined(__AVX512F__)
+#define GENFAST_LANES 16
+#define GENFAST_MM(name) _mm512_##name
+#elif defined(__AVX2__)
+#define GENFAST_LANES 8
+#define GENFAST_MM(name) _mm256_##name
+#else
+#define GENFAST_LANES 4
+#define GENFAST_MM(name) _mm_##name
+#endif
+
+namespace genfast {
+namespace GENFAST_ISA {
+
+constexpr int kLanes = GENFAST_LANES;
+
+typedef float VF __attribute__((vector_size(4 * GENFAST_LANES)));
+typedef int32_t VI __attribute__((vector_size(4 * GENFAST_LANES)));
+typedef uint32_t VU __attribute__((vector_size(4 * GENFAST_LANES)));
+typedef uint64_t VQ __attribute__((vector_size(4 * GENFAST_LANES)));
+typedef uint16_t VH __attribute__((vector_size(2 * GENFAST_LANES)));
+
+struct Simd {
+  using F = VF;
+  using I = VI;
+  using U = VU;
+
+  static GENFAST_HD VF splat(float x) { return x - VF{}; }
+  static GENFAST_HD VF fma(VF a, VF b, VF c) {
+#if defined(__FMA__)
+    return GENFAST_MM(fmadd_ps)(a, b, c);
+#else
+    VF r;
+    for (int i = 0; i < kLanes; ++i) r[i] = __builtin_fmaf(a[i], b[i], c[i]);
+    return r;
+#endif
+  }
+  static GENFAST_HD VF sqrt(VF x) {
+#if defined(__x86_64__)
+    return GENFAST_MM(sqrt_ps)(x);
+#else
+    VF r;
+    for (int i = 0; i < kLanes; ++i) r[i] = __builtin_sqrtf(x[i]);
+    return r;
+#endif
+  }
+  static GENFAST_HD VF divide(VF a, VF b) { return a / b; }
+  static GENFAST_HD VF to_float(VI x) { return __builtin_convertvector(x, VF); }
+  static GENFAST_HD VF to_float(VU x) {
+#if defined(__AVX512F__)
+    return _mm512_cvtepu32_ps((__m512i)x);
+#else
+    // Both halves are exact, so their sum is the only rounding.
+    return to_float((VI)(x >> 16)) * 65536.0f + to_float((VI)(x & 0xFFFFu));
+#endif
+  }
+  static GENFAST_HD VI bits(VF x) { return (VI)x; }
+  static GENFAST_HD VF from_bits(VI x) { return (VF)x; }
+  static GENFAST_HD VF select(VI condition, VF a, VF b) { return condition ? a : b; }
+};
+
+#if defined(__AVX512F__)
+typedef __m512i RegisterI;
+typedef __m512d RegisterD;
+#elif defined(__AVX2__)
+typedef __m256i RegisterI;
+typedef __m256d RegisterD;
+#elif defined(__x86_64__)
+typedef __m128i RegisterI;
+typedef __m128d RegisterD;
+#endif
+
+// a * b of the low 32 bits of every 64-bit lane.
+GENFAST_HD VQ multiply_low(VQ a, VQ b) {
+#if defined(__x86_64__)
+  return (VQ)GENFAST_MM(mul_epu32)((RegisterI)a, (RegisterI)b);
+#else
+  return (a & 0xFFFFFFFFu) * (b & 0xFFFFFFFFu);
+#endif
+}
+
+GENFAST_HD VQ xor3(VQ a, VQ b, VQ c) {
+#if defined(__AVX512F__)
+  return (VQ)_mm512_ternarylogic_epi64((__m512i)a, (__m512i)b, (__m512i)c, 0x96);
+#else
+  return a ^ b ^ c;
+#endif
+}
+
+// The low words of `even` in the even 32-bit lanes, those of `odd` in the odd ones.
+GENFAST_HD VU interleave_low(VQ even, VQ odd) {
+#if defined(__AVX512F__)
+  return (VU)_mm512_mask_blend_epi32(0xAAAA, (__m512i)even, (__m512i)(odd << 32));
+#elif defined(__AVX2__)
+  return (VU)_mm256_blend_epi32((__m256i)even, (__m256i)(odd << 32), 0xAA);
+#else
+  return (VU)((even & 0xFFFFFFFFu) | (odd << 32));
+#endif
+}
+
+// The 4 x 4 transpose of z[0..3] within every group of four lanes: afterwards group g of z[j] holds
+// what lane 4 g + j of the four held.
+GENFAST_HD void transpose_quads(VF z[4]) {
+#if defined(__x86_64__)
+  const RegisterD t0 = (RegisterD)GENFAST_MM(unpacklo_ps)(z[0], z[1]);
+  const RegisterD t1 = (RegisterD)GENFAST_MM(unpackhi_ps)(z[0], z[1]);
+  const RegisterD t2 = (RegisterD)GENFAST_MM(unpacklo_ps)(z[2], z[3]);
+  const RegisterD t3 = (RegisterD)GENFAST_MM(unpackhi_ps)(z[2], z[3]);
+  z[0] = (VF)GENFAST_MM(unpacklo_pd)(t0, t2);
+  z[1] = (VF)GENFAST_MM(unpackhi_pd)(t0, t2);
+  z[2] = (VF)GENFAST_MM(unpacklo_pd)(t1, t3);
+  z[3] = (VF)GENFAST_MM(unpackhi_pd)(t1, t3);
+#else
+  VF r[4];
+  for (int g = 0; g < kLanes; g += 4)
+    for (int j = 0; j < 4; ++j)
+      for (int k = 0; k < 4; ++k) r[j][g + k] = z[k][g + j];
+  for (int j = 0; j < 4; ++j) z[j] = r[j];
+#endif
+}
+
+GENFAST_HD VF load(const float* p) {
+  VF x;
+  std::memcpy(&x, p, sizeof x);
+  return x;
+}
+GENFAST_HD VF load(const BFloat16* p) {
+  VH h;
+  std::memcpy(&h, p, sizeof h);
+  return (VF)(__builtin_convertvector(h, VU) << 16);
+}
+GENFAST_HD VF load(const Half* p) {
+#if defined(__AVX512F__)
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+#elif defined(__F16C__)
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+#else
+  VF x;
+  for (int i = 0; i < kLanes; ++i) x[i] = genfast::to_float(p[i]);
+  return x;
+#endif
+}
+
+GENFAST_HD void store(float* p, VF x) { std::memcpy(p, &x, sizeof x); }
+GENFAST_HD void store(BFloat16* p, VF x) {
+  const VU u = (VU)x;
+  const VU rounded = (u + 0x7FFFu + (u >> 16 & 1u)) >> 16;
+  const VH h = __builtin_convertvector((VU)((VI)(x != x) ? (VI)VU{} + 0x7FC0 : (VI)rounded), VH);
+  std::memcpy(p, &h, sizeof h);
+}
+GENFAST_HD void store(Half* p, VF x) {
+#if defined(__AVX512F__)
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+#elif defined(__F16C__)
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+#else
+  for (int i = 0; i < kLanes; ++i) p[i] = from_float<Half>(x[i]);
+#endif
+}
+
+// A store past the caches, for outputs too large to be read from them; p must be aligned to the vector.
+template <class T>
+GENFAST_HD void store_streaming(T* p, VF x) {
+  store(p, x);
+}
+#if defined(__x86_64__)
+template <>
+GENFAST_HD void store_streaming<float>(float* p, VF x) {
+  GENFAST_MM(stream_ps)(p, x);
+}
+#endif
+
+// The first n < kLanes elements.
+template <class T>
+GENFAST_HD VF load_some(const T* p, int64_t n) {
+  alignas(64) T padded[kLanes] = {};
+  std::memcpy(padded, p, n * sizeof(T));
+  return load(padded);
+}
+template <class T>
+GENFAST_HD void store_some(T* p, VF x, int64_t n) {
+  alignas(64) T padded[kLanes];
+  store(padded, x);
+  std::memcpy(p, padded, n * sizeof(T));
+}
+
+}  // namespace GENFAST_ISA
+}  // namespace genfast

@@ -1,0 +1,25 @@
+// The module genfast._C: build facts, and the bindings that each op adds to it.
+#include "common/bind.h"
+#include "common/cuda_facts.h"
+#include "common/runtime.h"
+
+#ifndef GENFAST_MODULE
+#define GENFAST_MODULE _C
+#endif
+
+PYBIND11_MODULE(GENFAST_MODULE, m) {
+  using namespace genfast;
+  initialise_isa();
+  m.def("isa", [] { return isa_name(active_isa()); });
+  m.def("isas", [] {
+    std::vector<std::string> names;
+    for (Isa isa : {Isa::avx512, Isa::avx2, Isa::baseline})
+      if (isa_supported(isa)) names.emplace_back(isa_name(isa));
+    return names;
+  });
+  m.def("set_isa", &set_isa);
+  m.def("openmp", &openmp_path);
+  m.def("cuda_compiled", [] { return kCudaCompiled; });
+  m.def("cuda_archs", [] { return kCudaArchs; });
+  for (BindOp::Binder binder : BindOp::binders()) binder(m);
+}

@@ -1,0 +1,11 @@
+#include "normal_noise.h"
+
+#include "common/bind_noise.h"
+
+namespace genfast {
+
+static const BindOp bind([](py::module_& m) {
+  bind_kernel(m, "normal_noise", noise_arguments, normal_noise_cpu, normal_noise_cuda);
+});
+
+}  // namespace genfast

@@ -1,0 +1,80 @@
+#include "sampler_step.h"
+
+#include "common/elementwise.h"
+#include "common/runs.h"
+
+namespace genfast::GENFAST_ISA {
+namespace {
+
+// The operands of one vector: element i of a run that starts at element `base` of the batch.
+template <class T, class M, class IO>
+struct At {
+  const SamplerStep& p;
+  int64_t base, i;
+  const float* drawn;
+  const float* drawn_known;
+  IO io;
+
+  template <class U>
+  GENFAST_HD VF read(const void* tensor) const {
+    return io.load(static_cast<const U*>(tensor) + base + i);
+  }
+  GENFAST_HD VF x() const { return read<T>(p.x); }
+  GENFAST_HD VF model_output() const { return read<M>(p.model_output); }
+  GENFAST_HD VF uncond() const { return read<M>(p.uncond); }
+  GENFAST_HD VF history(int k) const { return read<T>(p.history[k]); }
+  GENFAST_HD VF z() const { return p.noise != nullptr ? read<T>(p.noise) : io.load(drawn + i); }
+  GENFAST_HD VF known() const { return read<T>(p.known); }
+  GENFAST_HD VF mask() const { return read<T>(p.mask); }
+  GENFAST_HD VF z_known() const { return io.load(drawn_known + i); }
+  GENFAST_HD void write(VF value) const { io.store(static_cast<T*>(p.out) + base + i, value); }
+  GENFAST_HD void write_entry(VF value) const { io.store(static_cast<T*>(p.entry) + base + i, value); }
+  GENFAST_HD void write_model_input(VF value) const {
+    const int64_t to = base + i;
+    switch (p.input_dtype) {
+      case DType::f32:
+        return io.store(static_cast<float*>(p.model_input) + to, value);
+      case DType::f16:
+        return io.store(static_cast<Half*>(p.model_input) + to, value);
+      case DType::bf16:
+        return io.store(static_cast<BFloat16*>(p.model_input) + to, value);
+    }
+  }
+};
+
+template <class T, class M>
+void run(const SamplerStep& p) {
+  const int64_t numel = p.extent.numel, step = p.current_step();
+  const uint32_t z_stream = p.stream + static_cast<uint32_t>(step);
+  const uint32_t streams[2] = {z_stream, z_stream + kInpaintOffset};
+  const bool streaming = past_caches(p.out, p.extent, sizeof(T), p.draws);
+  auto wanted = [&](int64_t sample, int k) {
+    const StepRow& row = p.row(step, sample);
+    return k == 0 ? row.s != 0.0f : p.known != nullptr && row.k_s != 0.0f;
+  };
+  for_each_run<2, true>(
+      p.extent, p.source, streams, p.draws, p.draws ? kNoiseGrain : kElementwiseGrain, wanted,
+      [&](int64_t sample, int64_t, int64_t offset, int64_t n, const float* const(&z)[2]) {
+        const StepRow c = p.row(step, sample);
+        const bool draws_z = p.noise != nullptr ? c.s != 0.0f : z[0] != nullptr;
+        const bool draws_known = z[1] != nullptr;
+        const float scale = p.model_scale != nullptr ? p.model_scale[sample] : 1.0f;
+        const float threshold = p.threshold != nullptr ? p.threshold[sample] : 1.0f;
+        for_each_vector(n, streaming, [&](int64_t i, auto io) {
+          At<T, M, decltype(io)> at{p, sample * numel + offset, i, z[0], z[1], io};
+          step_element<Simd>(p, c, scale, threshold, at, draws_z, draws_known);
+        });
+      });
+}
+
+}  // namespace
+
+void sampler_step(const SamplerStep& p) {
+  dispatch_dtype(p.dtype, [&](auto* type) {
+    dispatch_dtype(p.model_dtype, [&](auto* model_type) {
+      run<std::remove_pointer_t<decltype(type)>, std::remove_pointer_t<decltype(model_type)>>(p);
+    });
+  });
+}
+
+}  // namespace genfast::GENFAST_ISA
