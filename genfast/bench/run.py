@@ -1,0 +1,152 @@
+"""The command: choose, run, print, write."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from genfast.bench import goals, report
+from genfast.bench import record as records_module
+from genfast.bench.case import Case
+from genfast.bench.record import FAILED, Record
+from genfast.bench.runner import Settings, run_case
+from genfast.bench.suites import cases as suite_cases
+
+_QUICK_COMPILED = 1
+"""How many cases of an op have torch.compile among their baselines in a quick run."""
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _fresh_compile_cache() -> Iterator[None]:
+    """An empty cache for torch.compile, so that its compile times are those of a first use; unless one is set."""
+    wanted = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
+    with tempfile.TemporaryDirectory(prefix="genfast-bench-") as folder:
+        wanted |= {"TORCHINDUCTOR_CACHE_DIR": folder, "TRITON_CACHE_DIR": f"{folder}/triton"}
+        added = {name: value for name, value in wanted.items() if name not in os.environ}
+        os.environ.update(added)
+        try:
+            yield
+        finally:
+            for name in added:
+                os.environ.pop(name, None)
+
+
+def _device(device: str | torch.device | None) -> torch.device:
+    if device is None:
+        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    found = torch.device(device)
+    if found.type not in ("cpu", "cuda"):
+        raise ValueError(f"bench: device must be cpu or cuda, got {device!r}")
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"bench: device {device!r} was asked for, but no CUDA device is present")
+    return torch.device("cuda", found.index or 0) if found.type == "cuda" else found
+
+
+def _compiled_allowed(case: Case, seen: dict[str, int], quick: bool) -> bool:
+    if not quick:
+        return True
+    seen[case.op] = seen.get(case.op, 0) + 1
+    return case.op != "sampling" and seen[case.op] <= _QUICK_COMPILED
+
+
+def measure(cases: Sequence[Case], settings: Settings, *, quick: bool = False, progress: bool = True) -> list[Record]:
+    """Run all cases, with a line on stderr for each."""
+    found: list[Record] = []
+    seen: dict[str, int] = {}
+    for number, case in enumerate(cases, 1):
+        if progress:
+            print(f"[{number}/{len(cases)}] {case.op} {case.label} {case.mode} {case.cache}", file=sys.stderr)
+        found += run_case(case, replace(settings, compiled=_compiled_allowed(case, seen, quick)))
+    return found
+
+
+def write_report(records: Sequence[Record], folder: str | Path) -> None:
+    """records.jsonl, report.md and the plots, into ``folder``; says so where matplotlib is missing."""
+    from genfast.bench import plots
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    records_module.write_text(folder / "records.jsonl", "".join(r.as_json() + "\n" for r in records))
+    parts = [
+        "# Benchmarks\n",
+        f"{report.machine_line(records)}.\n",
+        report.markdown(report.HEADER, report.rows(records)),
+    ]
+    measured = [outcome for outcome in goals.outcomes(records) if outcome.value is not None]
+    if measured:
+        parts += ["## Goals\n", report.markdown(report.GOAL_HEADER, report.goal_rows(measured))]
+    try:
+        parts += [f"![{path.stem}]({path.name})\n" for path in plots.draw(records, folder)]
+    except ImportError:
+        print("bench: no plots, because matplotlib is not installed (pip install genfast[bench])", file=sys.stderr)
+    records_module.write_text(folder / "report.md", "\n".join(parts))
+
+
+def main(
+    suite: str = "all",
+    quick: bool = False,
+    json: str | Path | None = None,
+    report: str | Path | None = None,
+    device: str | torch.device | None = None,
+    threads: int | None = None,
+) -> int:
+    """Measure a suite and print it.
+
+    Args:
+        suite: ``noise``, ``sampler_step``, ``add_noise``, ``diffusion_loss``, ``sampling``, ``overhead``,
+            ``goals`` or ``all``.
+        quick: fewer shapes, fewer rounds, and torch.compile for one case of each op; about a minute.
+        json: file that the records are appended to, as JSON lines.
+        report: folder for records, Markdown and plots.
+        device: ``cpu`` or ``cuda``; by default the GPU if there is one.
+        threads: CPU threads, by default torch's.
+
+    Returns:
+        The exit code: 1 if any check against float64 failed, else 0. A goal that is missed is
+        printed as such and changes nothing.
+
+    Raises:
+        ValueError: for an unknown suite or device, or threads below 1.
+    """
+    if threads is not None and threads < 1:
+        raise ValueError(f"bench: threads must be at least 1, got {threads}")
+    target = _device(device)
+    settings = Settings(device=target, rounds=7, seconds=1e-3) if quick else Settings(device=target)
+    with _threads(threads), _fresh_compile_cache():
+        records = measure(suite_cases(suite, target, quick), settings, quick=quick)
+    return _deliver(records, suite, json, report)
+
+
+def _deliver(records: list[Record], suite: str, json: str | Path | None, folder: str | Path | None) -> int:
+    if suite == "goals":
+        report.print_table("Goals", report.GOAL_HEADER, report.goal_rows(goals.outcomes(records)))
+    else:
+        report.print_table("Benchmarks", report.HEADER, report.rows(records))
+    for record in records:
+        if suite == "goals" and record.status == FAILED:
+            print(f"FAILED: {record.op} {record.case} {record.mode} {record.baseline}: {record.note}")
+    print(report.machine_line(records))
+    print(report.summary(records))
+    if json is not None:
+        records_module.append(json, records)
+    if folder is not None:
+        write_report(records, folder)
+    return int(any(record.status == FAILED for record in records))

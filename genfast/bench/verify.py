@@ -1,0 +1,157 @@
+"""Whether a contender computes what it should: its results beside the same in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genfast.bench.case import Case, Contender, Inputs
+
+# A baseline must compute the same thing, not be as exact: some keep their coefficients in float32.
+_BASELINE_SHARE = {torch.float32: 1e-4, torch.float16: 2**-8, torch.bfloat16: 2**-5}
+
+
+@dataclass(frozen=True)
+class Check:
+    """The largest error of a contender, and why it is refused (``""`` if it is not)."""
+
+    max_error: float
+    reason: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return not self.reason
+
+
+def as_tuple(outputs: Any) -> tuple[Tensor, ...]:
+    if isinstance(outputs, Tensor):
+        return (outputs,)
+    return tuple(t for t in outputs if isinstance(t, Tensor))
+
+
+def ulp(truth: Tensor, dtype: torch.dtype) -> Tensor:
+    """The distance of neighbouring numbers of ``dtype`` at ``truth``, in float64."""
+    info = torch.finfo(dtype)
+    magnitude = truth.abs().clamp(min=info.smallest_normal)
+    return torch.exp2(torch.floor(torch.log2(magnitude))) * info.eps
+
+
+def _shape_reason(outputs: Sequence[Tensor], truth: Sequence[Tensor]) -> str:
+    if len(outputs) != len(truth):
+        return f"gives {len(outputs)} results instead of {len(truth)}"
+    for k, (value, wanted) in enumerate(zip(outputs, truth, strict=True)):
+        if value.shape != wanted.shape:
+            return f"result {k} has shape {list(value.shape)} instead of {list(wanted.shape)}"
+    return ""
+
+
+def errors(outputs: Sequence[Tensor], truth: Sequence[Tensor]) -> list[Tensor]:
+    """Absolute errors in float64; where either is not finite, infinity unless they agree."""
+    found = []
+    for value, wanted in zip(outputs, truth, strict=True):
+        wide = value.to(torch.float64)
+        error = (wide - wanted).abs()
+        same = (wide == wanted) | (wide.isnan() & wanted.isnan())
+        found.append(torch.where(same, 0.0, torch.where(error.isfinite(), error, torch.inf)))
+    return found
+
+
+def largest(values: Sequence[Tensor]) -> float:
+    return max((float(v.max()) for v in values if v.numel()), default=0.0)
+
+
+def check_baseline(outputs: Any, truth: Sequence[Tensor], name: str) -> Check:
+    """Whether a baseline computes the same thing as ``truth``."""
+    outputs = as_tuple(outputs)
+    reason = _shape_reason(outputs, truth)
+    if reason:
+        return Check(float("inf"), f"{name} {reason}")
+    found = errors(outputs, truth)
+    for k, (error, value, wanted) in enumerate(zip(found, outputs, truth, strict=True)):
+        scale = float(wanted.abs().max()) if wanted.numel() else 0.0
+        allowed = _BASELINE_SHARE.get(value.dtype, 1e-4) * scale
+        if largest([error]) > allowed:
+            return Check(
+                largest(found), f"{name} is off by {largest([error]):.3g} in result {k}, allowed {allowed:.3g}"
+            )
+    return Check(largest(found))
+
+
+def check_moments(outputs: Any, truth: Sequence[Tensor], name: str) -> Check:
+    """Whether noise of another generator has the mean and variance of ``truth``, within 8 standard errors of both."""
+    outputs = as_tuple(outputs)
+    reason = _shape_reason(outputs, truth)
+    for value, wanted in zip(outputs, truth, strict=False) if not reason else ():
+        wide, n = value.to(torch.float64), value.numel()
+        spread = float(wanted.std())
+        off = abs(float(wide.mean() - wanted.mean())) / spread, abs(float(wide.std()) / spread - 1)
+        if not max(off) <= 8 * (2 / n) ** 0.5:
+            reason = f"gives noise of mean {float(wide.mean()):.3g} and deviation {float(wide.std()):.3g}"
+    return Check(float("nan"), f"{name} {reason}" if reason else "")
+
+
+def check_genfast(outputs: Any, truth: Sequence[Tensor], eager: Any, slack: float) -> Check:
+    """Whether every error is at most ``slack`` times the largest of eager's own, plus one ulp of the output's type."""
+    outputs, eager = as_tuple(outputs), as_tuple(eager)
+    reason = _shape_reason(outputs, truth)
+    if reason:
+        return Check(float("inf"), f"genfast {reason}")
+    found = errors(outputs, truth)
+    yardsticks = errors(eager, truth)
+    for k, (error, own, value, wanted) in enumerate(zip(found, yardsticks, outputs, truth, strict=True)):
+        allowed = slack * largest([own]) + ulp(wanted, value.dtype)
+        if bool((error > allowed).any()):
+            worst = float((error - allowed).max())
+            return Check(
+                largest(found),
+                f"genfast is off by {largest([error]):.3g} in result {k}, eager by {largest([own]):.3g}"
+                f" ({worst:.3g} more than allowed)",
+            )
+    return Check(largest(found))
+
+
+def _global_noise(inputs: Inputs) -> Tensor:
+    """The next ``torch.randn`` of the first input's shape, with the generator left as it was before."""
+    first = next(t for t in inputs if isinstance(t, Tensor))
+    with torch.random.fork_rng(devices=[first.device] if first.device.type == "cuda" else []):
+        return torch.randn(first.shape, dtype=first.dtype, device=first.device)
+
+
+def _call(contender: Contender, function: Any, inputs: Inputs, noise: Tensor | None) -> tuple[Tensor, ...]:
+    args = inputs if contender.prepare is None else contender.prepare(*inputs)
+    outputs = function(*args) if noise is None else function(*args, noise=noise)
+    # A compiled contender may give the same memory again at its next call.
+    return tuple(t.detach().clone() for t in as_tuple(outputs))
+
+
+def baseline(case: Case, contender: Contender, function: Any, inputs: Inputs) -> Check:
+    """Check a built baseline on fresh inputs."""
+    if contender.noise == "own":
+        return check_moments(_call(contender, function, inputs, None), case.truth(inputs, None), contender.name)
+    if case.draw is None or contender.noise == "none":
+        return check_baseline(_call(contender, function, inputs, None), case.truth(inputs, None), contender.name)
+    if contender.noise == "global":
+        truth = case.truth(inputs, _global_noise(inputs))
+        return check_baseline(_call(contender, function, inputs, None), truth, contender.name)
+    noise = case.draw(inputs)
+    return check_baseline(_call(contender, function, inputs, noise), case.truth(inputs, noise), contender.name)
+
+
+def genfast(case: Case, call: Any, eager: Any, inputs: Inputs) -> Check:
+    """Check the genfast call on fresh inputs; ``eager`` is the built eager contender."""
+    noise = None if case.draw is None else case.draw(inputs)
+    truth = case.truth(inputs, noise)
+    if case.yardstick is not None:
+        own = case.yardstick(inputs, noise)
+    else:
+        own = _call(case.eager, eager, inputs, noise if case.eager.noise == "given" else None)
+    # Eager is held to the loose bound too: a wrong truth must not widen the tolerance.
+    sane = check_baseline(own, truth, "eager")
+    if not sane.ok:
+        return sane
+    outputs = _call(Contender("genfast", lambda: call, case.prepare), call, inputs, None)
+    return check_genfast(outputs, truth, own, case.slack)
