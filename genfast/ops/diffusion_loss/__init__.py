@@ -138,7 +138,7 @@ def _outputs(m: Tensor, reduction: str, with_gradient: bool) -> tuple[Tensor, Te
 
 def _launch(
     kernel: Any, m: Tensor, x_start: Tensor, alpha: Tensor, sigma: Tensor, weight: Tensor | None, noise: Tensor | None,
-    seeds: Tensor | int | None, stream: int, target: str, reduction: str, with_gradient: bool, *cuda: Any,
+    seeds: Tensor | int | None, stream: int, target: str, reduction: str, with_gradient: bool, *workspace: int,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     m, channels, layout = _check.layout(m)
     x_start, noise = x_start.contiguous(memory_format=layout), _check.in_layout(noise, layout)
@@ -150,13 +150,13 @@ def _launch(
         batch, m.numel() // batch if batch else 0, channels,
         alpha.data_ptr(), sigma.data_ptr(), _check.pointer(weight), _check.pointer(noise), seeds_pointer, seed, stream,
         TARGETS.index(target), REDUCTIONS.index(reduction), loss.data_ptr(),
-        gradient.data_ptr() if with_gradient else 0, *cuda,
+        gradient.data_ptr() if with_gradient else 0, *workspace,
     )  # fmt: skip
     return loss, gradient
 
 
 def _cpu(*args: Any) -> tuple[Tensor, Tensor]:
-    return _launch(native.diffusion_loss, *args)
+    return _launch(native.diffusion_loss, *args, 0)
 
 
 def _cuda(m: Tensor, *args: Any) -> tuple[Tensor, Tensor]:
