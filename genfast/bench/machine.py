@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import datetime
 import os
 import platform
@@ -54,6 +55,20 @@ def isa() -> str:
         if callable(found):
             return str(found())
     return f"torch {torch.backends.cpu.get_cpu_capability()}"
+
+
+def keep_memory() -> bool:
+    """Have the C allocator keep what it once got from the system; whether it could be told so.
+
+    By default glibc hands large blocks back at once and gets them anew, page by page, which can cost more
+    than a kernel and comes by chance. A process that runs a model for long, or under a caching allocator,
+    does not pay that, so nobody does here; eager PyTorch, with its temporaries, gains the most.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    trim_threshold, mmap_max = -1, -4
+    mallopt = ctypes.CDLL(None).mallopt
+    return bool(mallopt(mmap_max, 0)) and bool(mallopt(trim_threshold, 2**31 - 1))
 
 
 @cache

@@ -77,7 +77,8 @@ def from_json(line: str) -> Record:
     missing = [name for name in _NAMES if name not in values]
     if missing:
         raise ValueError(f"a record lacks {', '.join(missing)}")
-    return Record(**{name: tuple(values[name]) if name == "shape" else values[name] for name in _NAMES})
+    values["shape"] = tuple(values["shape"])
+    return Record(**{name: values[name] for name in _NAMES})
 
 
 def read(path: str | Path) -> list[Record]:

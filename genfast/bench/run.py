@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from genfast.bench import goals, report
+from genfast.bench import goals, machine, report
 from genfast.bench import record as records_module
 from genfast.bench.case import Case
 from genfast.bench.record import FAILED, Record
@@ -129,6 +129,7 @@ def main(
     if threads is not None and threads < 1:
         raise ValueError(f"bench: threads must be at least 1, got {threads}")
     target = _device(device)
+    machine.keep_memory()
     settings = Settings(device=target, rounds=7, seconds=1e-3) if quick else Settings(device=target)
     with _threads(threads), _fresh_compile_cache():
         records = measure(suite_cases(suite, target, quick), settings, quick=quick)

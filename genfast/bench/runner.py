@@ -181,7 +181,7 @@ class CaseRun:
                 except Exception as error:
                     one.fail(UNAVAILABLE, _first_line(error))
                     del runs[name]
-            return timing.interleave(runs, self.settings.rounds, self.settings.seconds)
+            return timing.interleave(runs, self.settings.rounds, self.settings.seconds, warm_up=count + 1)
 
     def _guarded(self, run: timing.Run, one: _Built) -> timing.Run:
         def guarded(count: int) -> float:

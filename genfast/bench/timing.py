@@ -66,9 +66,9 @@ def runner(function: Callable[..., Any], sets: Sequence[tuple[Any, ...]], device
     return on_cuda if device.type == "cuda" else on_cpu
 
 
-def calibrate(run: Run, seconds: float, limit: int = 1_000_000) -> int:
-    """How many calls take at least ``seconds``: the count doubles until they do. The first call is not counted."""
-    run(1)
+def calibrate(run: Run, seconds: float, warm_up: int = 1, limit: int = 1_000_000) -> int:
+    """How many calls take at least ``seconds``, found by more and more of them after ``warm_up`` that do not count."""
+    run(warm_up)
     count = 1
     while count < limit:
         took = run(count)
@@ -79,13 +79,13 @@ def calibrate(run: Run, seconds: float, limit: int = 1_000_000) -> int:
     return count
 
 
-def interleave(runs: dict[str, Run], rounds: int, seconds: float) -> dict[str, Timing]:
+def interleave(runs: dict[str, Run], rounds: int, seconds: float, warm_up: int = 1) -> dict[str, Timing]:
     """Time all contenders in turns; each round starts with another one, so that none always follows the same.
 
     A disturbance of the machine thus meets all contenders alike, and the median drops it.
     """
     names = list(runs)
-    counts = {name: calibrate(runs[name], seconds) for name in names}
+    counts = {name: calibrate(runs[name], seconds, warm_up) for name in names}
     times: dict[str, list[float]] = {name: [] for name in names}
     for k in range(rounds):
         first = k % len(names)

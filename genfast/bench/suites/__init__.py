@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
+from genfast.bench import goals
 from genfast.bench.case import Case
 from genfast.bench.suites import add_noise, diffusion_loss, noise, sampler_step, sampling
 
@@ -31,7 +32,8 @@ SUITES: dict[str, Suite] = {
     "sampling": sampling.cases,
     "overhead": _overhead,
 }
-_ALL = ("noise", "sampler_step", "add_noise", "diffusion_loss", "sampling")
+_OPS = ("noise", "sampler_step", "add_noise", "diffusion_loss")
+_ALL = (*_OPS, "sampling")
 
 
 def names() -> tuple[str, ...]:
@@ -43,7 +45,5 @@ def cases(name: str, device: torch.device, quick: bool = False) -> list[Case]:
     if name not in names():
         raise ValueError(f"bench: unknown suite {name!r}, expected one of {', '.join(names())}")
     if name == "goals":
-        from genfast.bench import goals
-
-        return goals.cases(device)
+        return goals.select(case for part in _OPS for case in SUITES[part](device, False))
     return [case for part in (_ALL if name == "all" else (name,)) for case in SUITES[part](device, quick)]

@@ -36,8 +36,8 @@ def caches(nbytes: int, device: torch.device) -> tuple[str, ...]:
     """Which cache states a case of ``nbytes`` is measured in.
 
     Between two steps of a sampler a model runs through the caches, so cold is the real use of all
-    but the smallest, whose cost is the call. A working set above half the cache is never warm.
+    but the smallest, whose cost is the call. A working set above two thirds of the cache is never warm.
     """
     if nbytes < _COLD_FROM:
         return ("warm",)
-    return ("warm", "cold") if nbytes <= machine.last_level_cache(device) // 2 else ("cold",)
+    return ("warm", "cold") if nbytes <= machine.last_level_cache(device) * 2 // 3 else ("cold",)

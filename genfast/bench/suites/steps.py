@@ -171,15 +171,14 @@ def _diffusers_ddim(eta: float) -> Callable[[torch.device], Callable[..., Any]]:
 
 
 def _diffusers_dpmpp_2m(device: torch.device) -> Callable[..., Any]:
-    scheduler = _scheduler(
-        "DPMSolverMultistepScheduler", device, timestep_spacing="leading", final_sigmas_type="zero", solver_order=2
-    )
-    index = scheduler.timesteps.tolist().index(T)
-    t = scheduler.timesteps[index]
+    scheduler = _scheduler("DPMSolverMultistepScheduler", device, final_sigmas_type="zero", solver_order=2)
+    # Its own "leading" spacing counts one step more than the others', so the timesteps are given.
+    scheduler.set_timesteps(timesteps=[STRIDE * (STEPS - 1 - k) for k in range(STEPS)], device=device)
+    t = scheduler.timesteps[INDEX]
 
     def step(x: Tensor, eps: Tensor, old: Tensor, seed: Any) -> tuple[Tensor, Tensor]:
         # The scheduler counts its own steps: put it back where a second-order step is due.
-        scheduler._step_index, scheduler.lower_order_nums = index, 1
+        scheduler._step_index, scheduler.lower_order_nums = INDEX, 1
         scheduler.model_outputs = [None, old]
         out = scheduler.step(eps, t, x, return_dict=False)[0]
         return out, scheduler.model_outputs[-1]
