@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 
@@ -104,6 +105,17 @@ class UNetConfig:
         if unknown:
             raise ValueError(f"UNetConfig: unknown fields {unknown}, expected some of {known}")
         return cls(**values)
+
+    @classmethod
+    def from_json(cls, path: str | Path) -> UNetConfig:
+        """:meth:`from_dict` of a JSON file. Raises ValueError for a file that holds no such object."""
+        try:
+            values = json.loads(Path(path).read_text())
+        except (OSError, ValueError) as error:
+            raise ValueError(f"UNetConfig: cannot read {path}: {error}") from error
+        if not isinstance(values, dict):
+            raise ValueError(f"UNetConfig: {path} must hold a JSON object, got {type(values).__name__}")
+        return cls.from_dict(values)
 
     @classmethod
     def digits(cls) -> UNetConfig:

@@ -1,0 +1,7 @@
+"""``python -m genfast.cli``."""
+
+import sys
+
+from genfast.cli import main
+
+sys.exit(main())

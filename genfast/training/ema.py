@@ -1,0 +1,44 @@
+"""The exponential moving average of a model's weights."""
+
+from __future__ import annotations
+
+import copy
+from typing import Generic, TypeVar
+
+import torch
+from torch import nn
+
+M = TypeVar("M", bound=nn.Module)
+
+
+class EMA(Generic[M]):
+    """An average of a model's weights, in float32, as a model of its own.
+
+    Update n, counted from 1, moves the average by ``1 - d_n`` towards the weights, with
+    ``d_n = min(decay, (1 + n) / (10 + n))``: early on it forgets fast, so the untrained weights it
+    begins with leave no trace and need no correction. Buffers are copied.
+
+    Args:
+        model: what is averaged.
+        decay: the decay after the warm-up.
+
+    Attributes:
+        model: the averaged model, in evaluation mode and without gradients.
+        updates: how often it was updated.
+    """
+
+    def __init__(self, model: M, decay: float = 0.999) -> None:
+        if not 0 <= decay <= 1:
+            raise ValueError(f"EMA: decay must be in [0, 1], got {decay}")
+        self.decay, self.updates = decay, 0
+        self.model: M = copy.deepcopy(model).float().eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def update(self, model: M) -> None:
+        """Take in the weights of ``model`` after a step."""
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        averages = list(self.model.parameters())
+        torch._foreach_lerp_(averages, [p.float() for p in model.parameters()], 1 - decay)  # type: ignore[arg-type]
+        for average, buffer in zip(self.model.buffers(), model.buffers(), strict=True):
+            average.copy_(buffer)

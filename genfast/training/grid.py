@@ -1,0 +1,63 @@
+"""Pictures of many images."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from genfast.training.files import replacing
+
+
+def image_grid(images: Tensor, *, columns: int | None = None, scale: int | None = None, gap: int = 1) -> Tensor:
+    """Images side by side, row by row.
+
+    Args:
+        images: ``[B, C, H, W]`` in [-1, 1], with C 1, 3 or 4; values outside are clamped, NaN is black.
+        columns: images in a row; by default as square a grid as there can be.
+        scale: whole number of times every pixel is repeated; by default images become at least 32 pixels high.
+        gap: white pixels between images, before scaling.
+
+    Returns:
+        uint8 ``[H', W', C]``.
+    """
+    if images.dim() != 4 or images.shape[1] not in (1, 3, 4) or not images.numel():
+        raise ValueError(f"image_grid: images must be [B, C, H, W] with C 1, 3 or 4, got {list(images.shape)}")
+    count, channels, height, width = images.shape
+    columns = min(count, columns or math.ceil(math.sqrt(count)))
+    scale = scale or max(1, math.ceil(32 / height))
+    if columns < 1 or scale < 1 or gap < 0:
+        raise ValueError(f"image_grid: columns and scale must be at least 1, gap 0, got {columns}, {scale} and {gap}")
+    rows = math.ceil(count / columns)
+    tall, wide = height + gap, width + gap
+    grid = torch.full((rows * tall - gap, columns * wide - gap, channels), 255, dtype=torch.uint8)
+    pixels = images.detach().float().nan_to_num(-1.0).clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).cpu()
+    for index, image in enumerate(pixels):
+        top, left = index // columns * tall, index % columns * wide
+        grid[top : top + height, left : left + width] = image.permute(1, 2, 0)
+    return grid.repeat_interleave(scale, 0).repeat_interleave(scale, 1)
+
+
+def grid_format(path: str | Path) -> str:
+    """Pillow's name for the format that the suffix of ``path`` stands for. Raises ValueError for an unknown one."""
+    from PIL import Image
+
+    known = Image.registered_extensions()
+    found = known.get(Path(path).suffix.lower())
+    if found is None or found not in Image.SAVE:
+        raise ValueError(f"{path}: the suffix must be that of a picture, such as .png, got {Path(path).suffix!r}")
+    return found
+
+
+def save_grid(path: str | Path, images: Tensor, *, columns: int | None = None, scale: int | None = None) -> Path:
+    """Write :func:`image_grid` as a picture; what was there survives any failure."""
+    from PIL import Image
+
+    chosen = grid_format(path)
+    pixels = image_grid(images, columns=columns, scale=scale).numpy()
+    picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    with replacing(path) as beside:
+        picture.save(beside, format=chosen)
+    return Path(path)

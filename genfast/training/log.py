@@ -1,0 +1,93 @@
+"""What a training run shows while it runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from genfast.samplers import Sampler
+from genfast.training.grid import image_grid
+from genfast.training.sampling import sample_images
+from genfast.training.trainer import StepResult, Trainer
+
+_SAMPLES = 36
+
+
+class Log:
+    """Progress on stderr and TensorBoard event files.
+
+    Args:
+        trainer: the run.
+        folder: where the event files go, or None.
+        sample_every: steps between grids of samples, 0 for none.
+        progress: show a bar; where stderr is no terminal, twenty lines in all.
+    """
+
+    def __init__(self, trainer: Trainer, folder: Path | None, sample_every: int, progress: bool) -> None:
+        self._trainer, self._sample_every = trainer, sample_every
+        self._writer, self._bar, self._console, self._task = None, None, None, None
+        self._loss: float | None = None
+        self._progress = progress
+        if folder is not None:
+            self._writer = _summary_writer(folder, trainer.step)
+        self._lines = max(1, trainer.config.steps // 20)
+
+    def __enter__(self) -> Log:
+        if self._progress and sys.stderr.isatty():
+            self._bar = _rich_bar()
+        if self._bar is not None:
+            steps = self._trainer.config.steps
+            self._task = self._bar.add_task("training", total=steps, completed=self._trainer.step, shown="")
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        if self._writer is not None:
+            self._writer.close()
+
+    def step(self, result: StepResult) -> None:
+        """Show one step."""
+        self._loss = result.loss if self._loss is None else 0.98 * self._loss + 0.02 * result.loss
+        shown = f"loss {self._loss:.4f}"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=result.step, shown=shown)
+        elif self._progress and result.step % self._lines == 0:
+            print(f"step {result.step}/{self._trainer.config.steps}, {shown}", file=sys.stderr, flush=True)
+        if self._writer is None:
+            return
+        for name in ("loss", "grad_norm", "lr"):
+            self._writer.add_scalar(name, getattr(result, name), result.step)
+        if self._sample_every and result.step % self._sample_every == 0:
+            self._writer.add_image("samples", self._samples(), result.step, dataformats="HWC")
+
+    def _samples(self) -> Any:
+        trainer = self._trainer
+        sampler = Sampler("dpmpp_2m", trainer.schedule, trainer.config.target, clip=1.0)
+        classes = trainer.model.config.classes
+        labels = [i % classes for i in range(_SAMPLES)] if classes and trainer.images.classes else None
+        images = sample_images(trainer.ema.model, sampler, trainer.images.shape, seeds=range(_SAMPLES), labels=labels)
+        return image_grid(images).numpy()
+
+
+def _summary_writer(folder: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ImportError("TensorBoard logs need pip install genfast[train]; or turn them off") from error
+    return SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+
+
+def _rich_bar() -> Any:
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    except ImportError:
+        return None
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    return Progress(*columns, TextColumn("{task.fields[shown]}"), console=Console(stderr=True))

@@ -1,0 +1,68 @@
+"""Images from a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genfast.models import UNet
+from genfast.samplers import Sampler
+
+
+def sample_images(
+    model: UNet, sampler: Sampler, shape: tuple[int, int, int], *, seeds: Sequence[int], steps: int = 20,
+    labels: Sequence[int] | None = None, guidance: float = 1.0, batch_size: int = 64, progress: bool = False,
+    **run: Any,
+) -> Tensor:  # fmt: skip
+    """One image per seed, in batches; the noise of an image depends on its seed alone.
+
+    Args:
+        model: the network, in evaluation mode.
+        sampler: the sampler, made for the model's schedule and prediction.
+        shape: ``(C, H, W)`` of an image.
+        seeds: a seed per image.
+        steps: steps of the sampler.
+        labels: a class per image, for a model with classes; None samples without condition.
+        guidance: scale of classifier-free guidance; other than 1 it needs labels.
+        batch_size: images that are sampled at once.
+        progress: show a bar on stderr.
+        run: more arguments of :meth:`genfast.Sampler.sample`.
+
+    Returns:
+        float32 ``[len(seeds), C, H, W]`` in [-1, 1].
+
+    Raises:
+        ValueError: for labels the model does not know, and arguments that do not fit together.
+    """
+    seeds = list(seeds)
+    classes = model.config.classes
+    if not seeds:
+        raise ValueError("sample_images: seeds must hold at least one seed, got none")
+    if batch_size < 1:
+        raise ValueError(f"sample_images: batch_size must be at least 1, got {batch_size}")
+    if labels is None and guidance != 1.0:
+        raise ValueError(f"sample_images: guidance {guidance} needs labels")
+    if labels is not None:
+        if not classes:
+            raise ValueError("sample_images: labels were given, but the model has no classes")
+        if len(labels) != len(seeds):
+            raise ValueError(f"sample_images: labels must be {len(seeds)}, one per seed, got {len(labels)}")
+        if min(labels) < 0 or max(labels) >= classes:
+            raise ValueError(f"sample_images: labels must be in [0, {classes - 1}], got {min(labels)} to {max(labels)}")
+    device = next(model.parameters()).device
+    parts = []
+    for first in range(0, len(seeds), batch_size):
+        chunk = seeds[first : first + batch_size]
+        more = dict(run)
+        if labels is not None:
+            more["model_kwargs"] = {"labels": torch.tensor(labels[first : first + batch_size], device=device)}
+            more["uncond_kwargs"] = {"labels": torch.full((len(chunk),), classes or 0, device=device)}
+        parts.append(
+            sampler.sample(
+                model, (len(chunk), *shape), steps=steps, seeds=chunk, guidance=guidance, progress=progress, **more
+            ).float()
+        )
+    return torch.cat(parts).clamp(-1, 1)
