@@ -61,7 +61,7 @@ class Case:
         draw: the noise that the genfast call makes from these inputs, or None if it makes none.
         eager: the contender whose own error is the yardstick; the first of ``baselines``.
         baselines: all others, ``eager`` among them.
-        bytes: memory that must be read and written, whoever computes it.
+        bytes: memory that must be read and written, whoever computes it; 0 where that says nothing.
         flops: floating point operations of the formula.
         cache: ``warm`` calls again and again on one set of inputs; ``cold`` rotates through sets
             that together exceed the last-level cache.

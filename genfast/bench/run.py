@@ -130,7 +130,7 @@ def main(
         raise ValueError(f"bench: threads must be at least 1, got {threads}")
     target = _device(device)
     machine.keep_memory()
-    settings = Settings(device=target, rounds=7, seconds=1e-3) if quick else Settings(device=target)
+    settings = Settings(device=target, rounds=7, seconds=1e-3, budget=2.0) if quick else Settings(device=target)
     with _threads(threads), _fresh_compile_cache():
         records = measure(suite_cases(suite, target, quick), settings, quick=quick)
     return _deliver(records, suite, json, report)

@@ -28,6 +28,7 @@ class Settings:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     rounds: int = 15
     seconds: float = 3e-3
+    budget: float = 20.0
     baselines: frozenset[str] | None = None
     compiled: bool = True
     seed: int = 0
@@ -170,7 +171,8 @@ class CaseRun:
             prepared = sets if prepare is None else [prepare(*inputs) for inputs in sets]
             run = self.settings.clock(one.function, prepared, device)
             runs[one.contender.name] = self._guarded(run, one)
-        for name, (function, buffers) in timing.stream_contenders(case.bytes, count, device).items():
+        streams = timing.stream_contenders(case.bytes, count, device) if case.bytes else {}
+        for name, (function, buffers) in streams.items():
             runs[f"limit:{name}"] = self.settings.clock(function, buffers, device)
         with _no_recompiles():
             for one in contenders:
@@ -181,7 +183,7 @@ class CaseRun:
                 except Exception as error:
                     one.fail(UNAVAILABLE, _first_line(error))
                     del runs[name]
-            return timing.interleave(runs, self.settings.rounds, self.settings.seconds, warm_up=count + 1)
+            return timing.interleave(runs, self.settings.rounds, self.settings.seconds, count + 1, self.settings.budget)
 
     def _guarded(self, run: timing.Run, one: _Built) -> timing.Run:
         def guarded(count: int) -> float:
@@ -216,7 +218,7 @@ class CaseRun:
         own = times.get(GENFAST) if mine.status == OK else None
         theirs = times.get(one.contender.name) if one.status == OK and own is not None else None
         share = share_of_copy = None
-        if own is not None:
+        if own is not None and case.bytes:
             copied = times[f"limit:{timing.COPY}"].best
             share = min(copied, times[f"limit:{timing.ADD}"].best) / own.median
             share_of_copy = copied / own.median

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+
+_FEWEST_ROUNDS = 3
 
 Run = Callable[[int], float]
 """Makes a number of calls and gives the seconds they took."""
@@ -79,15 +82,21 @@ def calibrate(run: Run, seconds: float, warm_up: int = 1, limit: int = 1_000_000
     return count
 
 
-def interleave(runs: dict[str, Run], rounds: int, seconds: float, warm_up: int = 1) -> dict[str, Timing]:
+def interleave(
+    runs: dict[str, Run], rounds: int, seconds: float, warm_up: int = 1, budget: float = math.inf
+) -> dict[str, Timing]:
     """Time all contenders in turns; each round starts with another one, so that none always follows the same.
 
-    A disturbance of the machine thus meets all contenders alike, and the median drops it.
+    A disturbance of the machine thus meets all contenders alike, and the median drops it. Rounds end
+    early, after three at least, where they take more than ``budget`` seconds together.
     """
     names = list(runs)
     counts = {name: calibrate(runs[name], seconds, warm_up) for name in names}
     times: dict[str, list[float]] = {name: [] for name in names}
+    started = time.perf_counter()
     for k in range(rounds):
+        if k >= _FEWEST_ROUNDS and time.perf_counter() - started > budget:
+            break
         first = k % len(names)
         for name in names[first:] + names[:first]:
             times[name].append(runs[name](counts[name]) / counts[name])

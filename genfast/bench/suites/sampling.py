@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import genfast
 from genfast.bench.case import Case, Contender, Inputs, Unavailable, simple
@@ -41,6 +42,12 @@ def digits_unet(device: torch.device) -> nn.Module:
             elif name.endswith("bias"):
                 parameter.zero_()
     return model.to(device).eval().requires_grad_(False)
+
+
+def _model_flops(batch: int, device: torch.device) -> int:
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        digits_unet(device)(torch.zeros(batch, 1, 8, 8, device=device), torch.zeros(1, device=device))
+    return counter.get_total_flops()
 
 
 def _timesteps(steps: int) -> list[int]:
@@ -135,7 +142,7 @@ def _case(batch: int, steps: int, device: torch.device) -> Case:
                 noise="given", compiled=True,
             ),
         ),
-        bytes=2 * steps * math.prod(shape) * 4, flops=0, slack=_SLACK,
+        bytes=0, flops=steps * _model_flops(batch, device), slack=_SLACK,
     )  # fmt: skip
 
 
