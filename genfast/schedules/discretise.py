@@ -92,7 +92,9 @@ def discretise(
         times = sigmas[:count] * schedule.steps
         sigmas = np.append(sigmas, 0.0 if final == "zero" else schedule.shifted(1 / schedule.steps))[: count + 1]
         alphas = 1 - sigmas
-        return Discretisation(times, np.maximum(alphas, _FLOW_FLOOR) if finite else alphas, sigmas, False)
+        if finite:
+            alphas[0] = max(alphas[0], min(_FLOW_FLOOR, alphas[1] / 2))
+        return Discretisation(times, alphas, sigmas, False)
     if spacing in ("karras", "exponential"):
         ratios = _ramp(schedule.ratios()[-1], schedule.ratios()[0], count + (final == "sigma_min"), spacing, rho)
         times = np.array([schedule.time_of(ratio) for ratio in ratios[:count]])
@@ -114,10 +116,12 @@ def discretise(
         ratios = np.interp(times, np.arange(schedule.steps), schedule.ratios())
         alphas = 1 / np.sqrt(1 + ratios**2)
         sigmas = ratios * alphas
-    if finite and alphas[0] < _VP_FLOOR:
-        alphas[0], sigmas[0] = _VP_FLOOR, np.sqrt(1 - _VP_FLOOR**2)
     last = 1.0 if final == "zero" else schedule.alphas_cumprod[0]
-    return Discretisation(times, np.append(alphas, np.sqrt(last)), np.append(sigmas, np.sqrt(1 - last)), integer)
+    alphas, sigmas = np.append(alphas, np.sqrt(last)), np.append(sigmas, np.sqrt(1 - last))
+    if finite and alphas[0] == 0:
+        alphas[0] = min(_VP_FLOOR, alphas[1] / 2)
+        sigmas[0] = np.sqrt(1 - alphas[0] ** 2)
+    return Discretisation(times, alphas, sigmas, integer)
 
 
 def _ramp(high: float, low: float, count: int, spacing: str, rho: float) -> np.ndarray:

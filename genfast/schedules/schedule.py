@@ -224,10 +224,12 @@ class Schedule:
         return {**self.__dict__, "_tables": {}}
 
     def ratios(self) -> np.ndarray:
-        """``sigma_t / alpha_t`` of every training timestep, float64, with alpha_t^2 at least 2^-24 to be finite."""
+        """``sigma_t / alpha_t`` of every training timestep, float64. At zero SNR alpha_t^2 counts as 2^-24, to be finite."""
         if self.alphas_cumprod is None:
             raise ValueError("Schedule.ratios: a flow schedule has no table of timesteps")
-        levels = np.maximum(self.alphas_cumprod, 2.0**-24)
+        levels = self.alphas_cumprod.copy()
+        if levels[-1] == 0:
+            levels[-1] = min(2.0**-24, levels[-2] / 4) if self.steps > 1 else 2.0**-24
         return np.sqrt((1 - levels) / levels)
 
     def time_of(self, sigma: float) -> float:
