@@ -15,9 +15,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        # Made here, it has the permissions that the user's umask gives; some writers choose their own.
+        # Some writers choose permissions of their own; the user's umask gives those of a file made here.
         beside.touch()
+        mode = beside.stat().st_mode
         yield beside
+        beside.chmod(mode)
         with open(beside, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(beside, path)

@@ -135,13 +135,19 @@ def _chosen(
 
 
 def _check_same(chosen: Recipe, saved: Recipe, path: Path | None) -> None:
-    steps = saved.training.steps
-    for name, ours, theirs in (
-        ("model", chosen.model, saved.model), ("schedule", chosen.schedule, saved.schedule),
-        ("config", replace(chosen.training, steps=steps), saved.training),
-    ):  # fmt: skip
-        if ours != theirs:
-            raise ValueError(f"train_diffusion: the {name} given is {ours}, but that of {path} is {theirs}")
+    """Whether a run that goes on is the run that was saved: all but the number of steps must agree."""
+    pairs = {
+        "model": (chosen.model.to_dict(), saved.model.to_dict()),
+        "schedule": (chosen.schedule.to_dict(), saved.schedule.to_dict()),
+        "config": (chosen.training.to_dict() | {"steps": 0}, saved.training.to_dict() | {"steps": 0}),
+    }
+    for name, (ours, theirs) in pairs.items():
+        for key in {**ours, **theirs}:
+            if ours.get(key) != theirs.get(key):
+                raise ValueError(
+                    f"train_diffusion: {name}.{key} is {theirs.get(key)} in {path}, a resumed run cannot take "
+                    f"{ours.get(key)}"
+                )
 
 
 def _run(
