@@ -44,7 +44,10 @@ def expected_fmas(launch):
     if name == "noise_kernel":
         return counters * NORMAL_FMAS * launch.value("NORMAL")
     if name == "diffusion_loss_kernel":
-        return counters * NORMAL_FMAS * (not given("noise") and launch.value("TARGET") != "x0")
+        draws = not given("noise") and launch.value("TARGET") != "x0"
+        # The other targets have a factor of 1, or draw nothing and have a sum of 0 and x.
+        fused = launch.value("TARGET") == "v" or (launch.value("TARGET") == "x0" and given("noise"))
+        return counters * (NORMAL_FMAS * draws + 4 * fused)
     if name == "add_noise_kernel":
         return counters * (NORMAL_FMAS * given("seeds") + 4)
     assert name == "sampler_step_kernel"

@@ -15,7 +15,7 @@ def test_kernels_under_the_interpreter():
     environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join([str(root), *sys.path[1:]])}
     environment.pop("GENFAST_BACKEND", None)
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "tests/triton_kernels/interpreted"],
+        [sys.executable, "-m", "pytest", "-q", "tests/triton_kernels/interpreted"],
         cwd=root, env=environment, capture_output=True, text=True, timeout=280,
     )  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr

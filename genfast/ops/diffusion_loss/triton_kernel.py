@@ -25,22 +25,24 @@ def diffusion_loss_kernel(
         batch, groups, channels, quad_blocks, channel_blocks, SAMPLES, QUADS, CHANNELS, ALIGN
     )  # fmt: skip
     valid = sample < batch
-    if TARGET != "x0":
-        if noise is not None:
-            z = load(noise, offset, mask)
-        else:
-            z = draw(seeds, stream, batch, groups, quad_blocks, channel_blocks, SAMPLES, QUADS, CHANNELS, ALIGN, True)
-    if TARGET != "epsilon":
-        x = load(x_start, offset, mask)
+    x = load(x_start, offset, mask)
+    if noise is not None:
+        z = load(noise, offset, mask)
+    elif TARGET != "x0":
+        z = draw(seeds, stream, batch, groups, quad_blocks, channel_blocks, SAMPLES, QUADS, CHANNELS, ALIGN, True)
+    else:
+        z = tl.zeros_like(x)
 
+    # fma(c_z, z, c_0 * x), written out where a factor is constant; a factor of 0 still lets NaN through.
     if TARGET == "epsilon":
-        target = z
+        target = z + x * 0.0
     elif TARGET == "x0":
-        target = x
+        target = tl.fma(z, 0.0, x)
     elif TARGET == "flow":
         target = z - x
     else:
-        target = tl.load(alpha + sample, mask=valid) * z - tl.load(sigma + sample, mask=valid) * x
+        c_0 = tl.load(sigma + sample, mask=valid) * -1.0
+        target = tl.fma(tl.load(alpha + sample, mask=valid), z, c_0 * x)
     d = load(m, offset, mask) - target
 
     if gradient is not None:
