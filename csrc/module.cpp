@@ -1,6 +1,7 @@
 // The module genfast._C: build facts, and the bindings that each op adds to it.
 #include "common/bind.h"
 #include "common/cuda_facts.h"
+#include "common/direct_call.h"
 #include "common/runtime.h"
 
 #ifndef GENFAST_MODULE
@@ -10,6 +11,7 @@
 PYBIND11_MODULE(GENFAST_MODULE, m) {
   using namespace genfast;
   initialise_isa();
+  m.attr("DIRECT_CALLS") = DirectArguments::initialise();
   m.def("isa", [] { return isa_name(active_isa()); });
   m.def("isas", [] {
     std::vector<std::string> names;

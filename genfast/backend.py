@@ -34,6 +34,8 @@ _environment = os.environ.get("GENFAST_BACKEND") or None
 if _environment is not None:
     _check_name(_environment, "GENFAST_BACKEND")
 _forced: ContextVar[str | None] = ContextVar("genfast_backend", default=_environment)
+_NATIVE_CPU = (None, "cpu")
+_direct_calls: bool = native is not None and native.DIRECT_CALLS
 _emulator: ContextVar[ModuleType | None] = ContextVar("genfast_emulator", default=None)
 
 
@@ -108,6 +110,11 @@ def _default(device_type: str) -> str:
     return next((name for name in order if available[name] is None), "reference")
 
 
+def prefers_native_cpu() -> bool:
+    """Whether CPU tensors go to the native library, and it can read them by itself."""
+    return _direct_calls and _forced.get() in _NATIVE_CPU
+
+
 def choose(op: str, device: torch.device) -> str:
     """The backend that ``op`` runs on for tensors of ``device``."""
     forced = _forced.get()
@@ -127,6 +134,6 @@ def cuda_library() -> Any:
     return _emulator.get() or native
 
 
-def current_stream(device: torch.device) -> int:
-    """torch's current CUDA stream on ``device`` as an integer; 0 for emulated kernels."""
-    return torch._C._cuda_getCurrentRawStream(device.index) if device.type == "cuda" else 0
+def current_stream(device: torch.device) -> tuple[int, int]:
+    """torch's current CUDA stream on ``device`` and the index of that device; zeros for emulated kernels."""
+    return (torch._C._cuda_getCurrentRawStream(device.index), device.index) if device.type == "cuda" else (0, 0)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from genfast.backend import choose
+from genfast.backend import choose, prefers_native_cpu
 
 library = torch.library.Library("genfast", "DEF")
 
@@ -19,20 +19,32 @@ _dispatch_modes = torch._C._len_torch_dispatch_stack
 _function_modes = torch._C._len_torch_function_stack
 _functorch_level = torch._C._functorch.peek_interpreter_stack
 _profiling = torch.autograd._profiler_enabled
+_grad_enabled = torch.is_grad_enabled
 _plain_types = (Tensor, torch.nn.Parameter)
 
 
-def is_plain(*tensors: Tensor | None) -> bool:
-    """Whether a call on ``tensors`` may skip PyTorch's dispatcher.
+def is_unobserved() -> bool:
+    """Whether nothing would look at an op call in PyTorch's dispatcher: no tracing, mode, transform or profiler."""
+    return not (
+        _is_compiling()
+        or _dispatch_modes()
+        or _function_modes()
+        or _functorch_level() is not None
+        or _profiling()
+        or forward_ad._current_level >= 0
+    )
 
-    It may where nothing would look at it there: no tracing, no mode, no transform, no profiler,
-    no tensor subclass, no forward-mode tangent and no gradient to record.
-    """
-    if _is_compiling() or _dispatch_modes() or _function_modes() or _functorch_level() is not None:
+
+def takes_direct_calls() -> bool:
+    """Whether the native library may be handed tensors as they are (csrc/common/direct_call.h)."""
+    return is_unobserved() and prefers_native_cpu()
+
+
+def is_plain(*tensors: Tensor | None) -> bool:
+    """Whether a call on ``tensors`` may skip the dispatcher: unobserved, plain tensors, no gradient to record."""
+    if not is_unobserved():
         return False
-    if _profiling() or forward_ad._current_level >= 0:
-        return False
-    grad = torch.is_grad_enabled()
+    grad = _grad_enabled()
     for tensor in tensors:
         if tensor is not None and (type(tensor) not in _plain_types or (grad and tensor.requires_grad)):
             return False

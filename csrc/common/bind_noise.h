@@ -2,6 +2,7 @@
 #pragma once
 
 #include "bind.h"
+#include "direct_call.h"
 #include "noise.h"
 
 namespace genfast {
@@ -13,6 +14,24 @@ inline Noise noise_arguments(uintptr_t out, int dtype, int64_t batch, int64_t nu
           {batch, numel, channels},
           {as_pointer<const int64_t>(seeds), seed},
           stream};
+}
+
+// (size, seeds, stream, dtype): contiguous noise on the CPU.
+template <void (*kCpu)(const Noise&)>
+PyObject* noise_direct(PyObject* const* args) {
+  DirectArguments direct(false);
+  Noise p{};
+  if (!direct.sized(args[0]) || !direct.seeds(args[1], p.source) || !direct.stream(args[2], p.stream) ||
+      !direct.dtype_code(args[3], p.dtype))
+    return decline();
+  py::object out = direct.empty(args[0], args[3]);
+  p.out = direct.memory(out);
+  p.extent = direct.extent();
+  {
+    py::gil_scoped_release release;
+    kCpu(p);
+  }
+  return out.release().ptr();
 }
 
 }  // namespace genfast

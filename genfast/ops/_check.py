@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 
@@ -111,7 +113,10 @@ def layout(x: Tensor) -> tuple[Tensor, int, torch.memory_format]:
     return x, x.shape[1], found
 
 
-def in_layout(value: Tensor | None, wanted: torch.memory_format) -> Tensor | None:
+_MaybeTensor = TypeVar("_MaybeTensor", Tensor, Tensor | None)
+
+
+def in_layout(value: _MaybeTensor, wanted: torch.memory_format) -> _MaybeTensor:
     """``value`` in the layout ``wanted``."""
     return value if value is None else value.contiguous(memory_format=wanted)
 

@@ -11,18 +11,24 @@ from torch import Tensor
 from genfast import registry
 from genfast.backend import cuda_library, current_stream, native
 from genfast.ops._check import DTYPE_CODES, STORAGE, seed_arguments
-from genfast.random import Seeds, Stream, as_seeds, check_stream, to_signed64
+from genfast.random import Seeds, Stream, as_seeds, check_stream
 
 SCHEMA = "(Tensor seeds, SymInt[] size, int stream, ScalarType dtype, MemoryFormat memory_format) -> Tensor"
+_CPU = torch.device("cpu")
+_CONTIGUOUS = torch.contiguous_format
 _LAYOUT_DIMS = {torch.contiguous_format: None, torch.channels_last: 4, torch.channels_last_3d: 5}
 
 
 def draw(
-    op: registry.Op, size: Sequence[int], seeds: Seeds, stream: int, dtype: torch.dtype,
-    device: torch.device | str, memory_format: torch.memory_format,
+    op: registry.Op, direct: Callable[..., Tensor | None], size: Sequence[int], seeds: Seeds, stream: int,
+    dtype: torch.dtype, device: torch.device | str, memory_format: torch.memory_format,
 ) -> Tensor:  # fmt: skip
-    """Check the arguments of a noise function and call its op."""
+    """Check the arguments of a noise function and call its op; ``direct`` is the op's direct call."""
     name = op.name
+    if (device == "cpu" or device == _CPU) and memory_format is _CONTIGUOUS and registry.takes_direct_calls():
+        out = direct(size, seeds, stream, dtype)
+        if out is not None:
+            return out
     if not isinstance(size, (list, tuple)):
         raise TypeError(f"{name}: size must be a sequence of ints, got {type(size).__name__}")
     if len(size) < 1 or any(isinstance(n, (float, bool)) or n < 0 for n in size):
@@ -39,8 +45,6 @@ def draw(
             raise ValueError(f"{name}: device {device} was asked for, but no CUDA device is present")
         if device.index is None:
             device = torch.device("cuda", torch.cuda.current_device())
-    if isinstance(seeds, int) and not isinstance(seeds, bool) and device.type == "cpu" and registry.is_plain():
-        return op.run(to_signed64(seeds), size, stream, dtype, memory_format)
     seeds = as_seeds(name, seeds, size[0], device)
     if registry.is_plain(seeds):
         return op.run(seeds, size, stream, dtype, memory_format)
@@ -85,7 +89,7 @@ def op(name: str, reference: Callable[..., Tensor], truth: Callable[..., Tensor]
     def on_cuda(seeds, size, stream, dtype, memory_format):
         out = empty(seeds, size, stream, dtype, memory_format)
         kernel = getattr(cuda_library(), f"{name}_cuda")
-        native_call(kernel, out, seeds, stream, current_stream(out.device))
+        native_call(kernel, out, seeds, stream, *current_stream(out.device))
         return out
 
     def in_triton(seeds, size, stream, dtype, memory_format):

@@ -1,6 +1,7 @@
 #include "diffusion_loss.h"
 
 #include "common/bind.h"
+#include "common/direct_call.h"
 
 namespace genfast {
 
@@ -28,8 +29,48 @@ static DiffusionLoss arguments(uintptr_t model_output, int dtype, uintptr_t x_st
   return p;
 }
 
+// (grad, model_output, x_start, alpha, sigma, weight, noise, seeds, stream, target, reduction, with_gradient); gives
+// (loss, gradient or None).
+static PyObject* direct(PyObject* const* args) {
+  DirectArguments direct(args[0] == Py_True);
+  DiffusionLoss p{};
+  int64_t target, reduction;
+  if (!direct.primary(args[1]) || !direct.beside(args[2], p.x_start, false, &p.x_dtype) ||
+      !direct.per_sample(args[3], p.alpha, false) || !direct.per_sample(args[4], p.sigma, false) ||
+      !direct.per_sample(args[5], p.weight, true))
+    return decline();
+  DType noise_dtype = p.x_dtype;
+  if (!direct.beside(args[6], p.noise, true, &noise_dtype) || noise_dtype != p.x_dtype ||
+      (args[6] == Py_None) == (args[7] == Py_None) || (args[7] != Py_None && !direct.seeds(args[7], p.source)) ||
+      !direct.stream(args[8], p.stream) || !direct.integer(args[9], target) || !direct.integer(args[10], reduction))
+    return decline();
+  p.dtype = direct.dtype();
+  p.extent = direct.extent();
+  p.target = static_cast<Target>(target);
+  p.reduction = static_cast<Reduction>(reduction);
+  py::tuple result(2);
+  py::tuple size(p.reduction == Reduction::none ? 1 : 0);
+  if (p.reduction == Reduction::none) size[0] = p.extent.batch;
+  py::object loss = direct.empty(size.ptr());
+  p.loss = static_cast<float*>(direct.memory(loss));
+  result[0] = std::move(loss);
+  result[1] = py::none();
+  if (args[11] == Py_True) {
+    py::object gradient = direct.empty_like(args[1]);
+    p.gradient = direct.memory(gradient);
+    result[1] = std::move(gradient);
+  }
+  p.model_output = direct.data();
+  {
+    py::gil_scoped_release release;
+    diffusion_loss_cpu(p);
+  }
+  return result.release().ptr();
+}
+
 static const BindOp bind([](py::module_& m) {
   bind_kernel(m, "diffusion_loss", arguments, diffusion_loss_cpu, diffusion_loss_cuda);
+  bind_direct<direct, 12>(m, "diffusion_loss_direct");
 });
 
 }  // namespace genfast

@@ -6,6 +6,7 @@ namespace genfast {
 
 static const BindOp bind([](py::module_& m) {
   bind_kernel(m, "normal_noise", noise_arguments, normal_noise_cpu, normal_noise_cuda);
+  bind_direct<noise_direct<normal_noise_cpu>, 4>(m, "normal_noise_direct");
 });
 
 }  // namespace genfast

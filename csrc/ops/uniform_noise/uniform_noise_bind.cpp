@@ -6,6 +6,7 @@ namespace genfast {
 
 static const BindOp bind([](py::module_& m) {
   bind_kernel(m, "uniform_noise", noise_arguments, uniform_noise_cpu, uniform_noise_cuda);
+  bind_direct<noise_direct<uniform_noise_cpu>, 4>(m, "uniform_noise_direct");
 });
 
 }  // namespace genfast

@@ -45,6 +45,10 @@ def add_noise(
     Raises:
         TypeError, ValueError: for wrong types, shapes or devices; for both or neither of ``seeds`` and ``noise``.
     """
+    if registry.takes_direct_calls():
+        out = native.add_noise_direct(torch.is_grad_enabled(), x, alpha, sigma, noise, seeds, stream)
+        if out is not None:
+            return out
     _check.floating("add_noise", "x", x)
     _check.batched("add_noise", "x", x)
     alpha = _check.per_sample("add_noise", "alpha", alpha, x, "x")
@@ -77,7 +81,7 @@ def _cpu(x: Tensor, *args: Any) -> Tensor:
 
 
 def _cuda(x: Tensor, *args: Any) -> Tensor:
-    return _launch(cuda_library().add_noise_cuda, x, *args, current_stream(x.device))
+    return _launch(cuda_library().add_noise_cuda, x, *args, *current_stream(x.device))
 
 
 def _triton(x, alpha, sigma, noise, seeds, stream):

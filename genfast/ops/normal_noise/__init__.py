@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from genfast import registry
+from genfast.backend import native
 from genfast.ops import _noise
 from genfast.ops.normal_noise import reference
 from genfast.random import Seeds, Stream
@@ -48,7 +50,8 @@ def normal_noise(
     Raises:
         TypeError, ValueError: for a dtype, a size, seeds, a stream or a device that are not as above.
     """
-    return _noise.draw(OP, size, seeds, stream, dtype, device, memory_format)
+    return _noise.draw(OP, _DIRECT, size, seeds, stream, dtype, device, memory_format)
 
 
+_DIRECT: Any = getattr(native, "normal_noise_direct", None)
 OP = registry.register(_noise.op("normal_noise", reference.normal_noise, reference.normal_noise_float64))

@@ -87,6 +87,13 @@ def sampler_step(
     Raises:
         TypeError, ValueError: for wrong types, shapes, devices, or a step outside the table.
     """
+    if registry.takes_direct_calls():
+        out = native.sampler_step_direct(
+            torch.is_grad_enabled(), x, model_output, coefficients, step, uncond, history, noise, seeds, stream,
+            model_scale, threshold, known, mask, return_history, model_input_dtype,
+        )  # fmt: skip
+        if out is not None:
+            return StepOutput._make(out)
     name = "sampler_step"
     _check.floating(name, "x", x)
     _check.batched(name, "x", x)
@@ -174,17 +181,17 @@ def _launch(
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     x, channels, layout = _check.layout(x)
     dense = _check.in_layout
-    kept = [dense(t, layout) for t in (model_output, uncond, noise, known, mask)]
+    model_output, uncond = dense(model_output, layout), dense(uncond, layout)
+    noise, known, mask = dense(noise, layout), dense(known, layout), dense(mask, layout)
     past = [dense(t, layout) for t in history]
     coefficients = coefficients.contiguous()
     outputs = _outputs(x, return_history, model_input_dtype)
     batch = x.shape[0]
     draws, seeds_pointer, seed = _check.seed_arguments(seeds)
     pointer = _check.pointer
-    model, uncond, noise, known, mask = kept
     kernel(
-        x.data_ptr(), pointer(model), pointer(uncond), [t.data_ptr() for t in past], pointer(noise), pointer(known),
-        pointer(mask), outputs[0].data_ptr(), outputs[1].data_ptr() if return_history else 0,
+        x.data_ptr(), model_output.data_ptr(), pointer(uncond), [t.data_ptr() for t in past], pointer(noise),
+        pointer(known), pointer(mask), outputs[0].data_ptr(), outputs[1].data_ptr() if return_history else 0,
         outputs[2].data_ptr() if model_input_dtype is not None else 0,
         DTYPE_CODES[x.dtype], DTYPE_CODES[model_output.dtype],
         DTYPE_CODES[model_input_dtype] if model_input_dtype is not None else 0,
@@ -201,7 +208,7 @@ def _cpu(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _cuda(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
-    return _launch(cuda_library().sampler_step_cuda, *args, current_stream(args[0].device))
+    return _launch(cuda_library().sampler_step_cuda, *args, *current_stream(args[0].device))
 
 
 def _as_tensors(x: Tensor, step: int | Tensor, seeds: Tensor | int | None) -> tuple[Tensor, Tensor | None]:

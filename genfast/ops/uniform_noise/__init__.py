@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from genfast import registry
+from genfast.backend import native
 from genfast.ops import _noise
 from genfast.ops.uniform_noise import reference
 from genfast.random import Seeds, Stream
@@ -30,7 +32,8 @@ def uniform_noise(
 
     Args, returns and errors are those of :func:`genfast.normal_noise`.
     """
-    return _noise.draw(OP, size, seeds, stream, dtype, device, memory_format)
+    return _noise.draw(OP, _DIRECT, size, seeds, stream, dtype, device, memory_format)
 
 
+_DIRECT: Any = getattr(native, "uniform_noise_direct", None)
 OP = registry.register(_noise.op("uniform_noise", reference.uniform_noise, reference.uniform_noise_float64))
