@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from genfast.bench import goals, machine, report
-from genfast.bench import record as records_module
+from genfast.bench import record as record_files
 from genfast.bench.case import Case
 from genfast.bench.record import FAILED, Record
 from genfast.bench.runner import Settings, run_case
@@ -21,6 +21,9 @@ from genfast.bench.suites import cases as suite_cases
 
 _QUICK_COMPILED = 1
 """How many cases of an op have torch.compile among their baselines in a quick run."""
+
+
+_BUSY = 0.7
 
 
 @contextmanager
@@ -49,10 +52,19 @@ def _fresh_compile_cache() -> Iterator[None]:
                 os.environ.pop(name, None)
 
 
+def _warn_of_load() -> None:
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if load > _BUSY:
+        print(f"bench: this machine is busy (load {load:.1f}): the times will be noisy", file=sys.stderr)
+
+
 def _device(device: str | torch.device | None) -> torch.device:
     if device is None:
         return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
-    found = torch.device(device)
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"bench: device must be cpu or cuda, got {device!r}") from error
     if found.type not in ("cpu", "cuda"):
         raise ValueError(f"bench: device must be cpu or cuda, got {device!r}")
     if found.type == "cuda" and not torch.cuda.is_available():
@@ -67,14 +79,18 @@ def _compiled_allowed(case: Case, seen: dict[str, int], quick: bool) -> bool:
     return case.op != "sampling" and seen[case.op] <= _QUICK_COMPILED
 
 
-def measure(cases: Sequence[Case], settings: Settings, *, quick: bool = False, progress: bool = True) -> list[Record]:
-    """Run all cases, with a line on stderr for each."""
+def measure(
+    cases: Sequence[Case], settings: Settings, *, quick: bool = False, json: str | Path | None = None
+) -> list[Record]:
+    """Run all cases, with a line on stderr for each; what is measured is at once appended to the file ``json``."""
     found: list[Record] = []
     seen: dict[str, int] = {}
     for number, case in enumerate(cases, 1):
-        if progress:
-            print(f"[{number}/{len(cases)}] {case.op} {case.label} {case.mode} {case.cache}", file=sys.stderr)
-        found += run_case(case, replace(settings, compiled=_compiled_allowed(case, seen, quick)))
+        print(f"[{number}/{len(cases)}] {case.op} {case.label} {case.mode} {case.cache}", file=sys.stderr)
+        new = run_case(case, replace(settings, compiled=_compiled_allowed(case, seen, quick)))
+        if json is not None:
+            record_files.append(json, new)
+        found += new
     return found
 
 
@@ -84,7 +100,7 @@ def write_report(records: Sequence[Record], folder: str | Path) -> None:
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    records_module.write_text(folder / "records.jsonl", "".join(r.as_json() + "\n" for r in records))
+    record_files.write_text(folder / "records.jsonl", "".join(r.as_json() + "\n" for r in records))
     parts = [
         "# Benchmarks\n",
         f"{report.machine_line(records)}.\n",
@@ -97,7 +113,7 @@ def write_report(records: Sequence[Record], folder: str | Path) -> None:
         parts += [f"![{path.stem}]({path.name})\n" for path in plots.draw(records, folder)]
     except ImportError:
         print("bench: no plots, because matplotlib is not installed (pip install genfast[bench])", file=sys.stderr)
-    records_module.write_text(folder / "report.md", "\n".join(parts))
+    record_files.write_text(folder / "report.md", "\n".join(parts))
 
 
 def main(
@@ -131,12 +147,13 @@ def main(
     target = _device(device)
     machine.keep_memory()
     settings = Settings(device=target, rounds=7, seconds=1e-3, budget=2.0) if quick else Settings(device=target)
+    _warn_of_load()
     with _threads(threads), _fresh_compile_cache():
-        records = measure(suite_cases(suite, target, quick), settings, quick=quick)
-    return _deliver(records, suite, json, report)
+        records = measure(suite_cases(suite, target, quick), settings, quick=quick, json=json)
+    return _deliver(records, suite, report)
 
 
-def _deliver(records: list[Record], suite: str, json: str | Path | None, folder: str | Path | None) -> int:
+def _deliver(records: list[Record], suite: str, folder: str | Path | None) -> int:
     if suite == "goals":
         report.print_table("Goals", report.GOAL_HEADER, report.goal_rows(goals.outcomes(records)))
     else:
@@ -146,8 +163,6 @@ def _deliver(records: list[Record], suite: str, json: str | Path | None, folder:
             print(f"FAILED: {record.op} {record.case} {record.mode} {record.baseline}: {record.note}")
     print(report.machine_line(records))
     print(report.summary(records))
-    if json is not None:
-        records_module.append(json, records)
     if folder is not None:
         write_report(records, folder)
     return int(any(record.status == FAILED for record in records))

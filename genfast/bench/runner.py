@@ -54,7 +54,7 @@ def _first_line(error: BaseException) -> str:
 
 
 @contextmanager
-def _gradients(mode: str, inference: bool) -> Iterator[None]:
+def gradients(mode: str, inference: bool) -> Iterator[None]:
     """Forward cases run as samplers run: without gradients, or in inference mode for the best eager."""
     context: AbstractContextManager[Any]
     if mode != "forward":
@@ -75,7 +75,7 @@ def _no_recompiles() -> AbstractContextManager[Any]:
 
 def _in_context(function: Callable[..., Any], case: Case, contender: Contender) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
-        with _gradients(case.mode, contender.inference):
+        with gradients(case.mode, contender.inference):
             return function(*args, **kwargs)
 
     return call
@@ -107,7 +107,7 @@ class CaseRun:
             built.function = contender.build()
             if contender.compiled:
                 args = inputs if contender.prepare is None else contender.prepare(*inputs)
-                with _gradients(self.case.mode, contender.inference):
+                with gradients(self.case.mode, contender.inference):
                     built.function(*args)
                 if self.settings.device.type == "cuda":
                     torch.cuda.synchronize(self.settings.device)
@@ -187,7 +187,7 @@ class CaseRun:
 
     def _guarded(self, run: timing.Run, one: _Built) -> timing.Run:
         def guarded(count: int) -> float:
-            with _gradients(self.case.mode, one.contender.inference):
+            with gradients(self.case.mode, one.contender.inference):
                 return run(count)
 
         return guarded

@@ -174,6 +174,18 @@ def test_the_backward_pass_alone_is_timed_on_a_graph_made_before():
     assert run_case(case, QUICK)[0].status == OK
 
 
+def test_a_baseline_that_compiles_again_while_it_is_timed_has_no_time():
+    factors = iter(range(2, 1000))
+    compiled = Contender(
+        "compile", lambda: torch.compile(lambda x, n: x * 2 + 0 * n, dynamic=False, backend="eager"),
+        compiled=True, prepare=lambda x: (x, next(factors)),
+    )  # fmt: skip
+    case = fakes.case(baselines=(*fakes.case().baselines, compiled))
+    record = run_case(case, Settings(rounds=3, seconds=1e-5))[1]
+    assert record.status == UNAVAILABLE and "Recompil" in record.note
+    assert record.compile_s > 0 and record.speedup is None
+
+
 def test_forward_runs_without_gradients():
     modes = []
 

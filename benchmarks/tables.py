@@ -1,0 +1,124 @@
+"""Write the README's benchmark tables from the committed records, or check that they are up to date.
+
+    python benchmarks/tables.py [--check] [--machine NAME] [FILE ...]
+
+A table stands between ``<!-- bench:begin NAME -->`` and ``<!-- bench:end -->``. NAME is ``goals``, or an op with
+an optional baseline: ``sampler_step``, ``sampler_step/compile``. The records are benchmarks/results/<machine>/*.json,
+JSON lines; of several about the same case and baseline the last counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from genfast.bench import goals, record, report
+from genfast.bench.record import Record
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+FILES = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md")
+_BLOCK = re.compile(
+    r"(<!-- bench:begin (?P<name>[\w/]+)(?: (?P<machine>[\w.-]+))? -->\n).*?(<!-- bench:end -->)", re.DOTALL
+)
+_HEADER = ("case", "mode", "cache", "genfast us", "baselines", "of limit", "note")
+
+
+class TableError(Exception):
+    """A block that cannot be written; the message is for the user."""
+
+
+def load(machine: str | None, results: Path = RESULTS) -> list[Record]:
+    """The records of one machine, by default the only one, or the one with the newest record."""
+    folders = [f for f in sorted(results.glob("*")) if f.is_dir() and any(f.glob("*.json*"))]
+    if machine is not None:
+        folders = [f for f in folders if f.name == machine]
+    if not folders:
+        raise TableError(f"{results} holds no records{f' of {machine}' if machine else ''}")
+    sets = [[r for file in sorted(f.glob("*.json*")) for r in record.read(file)] for f in folders]
+    return max(sets, key=lambda records: max((r.date for r in records), default=""))
+
+
+def latest(records: Iterable[Record]) -> list[Record]:
+    """One record for each case and baseline: the newest, in the order in which they first came."""
+    found: dict[tuple[object, ...], Record] = {}
+    for r in records:
+        key = (r.op, r.case, r.mode, r.cache, r.backend, r.baseline)
+        if key not in found or r.date >= found[key].date:
+            found[key] = r
+    return list(found.values())
+
+
+def _baselines(same: Sequence[Record]) -> str:
+    parts = []
+    for r in same:
+        if r.speedup is not None:
+            parts.append(f"{r.baseline} {report.number(r.speedup)}x")
+    return ", ".join(parts)
+
+
+def table(name: str, records: Sequence[Record]) -> str:
+    """The Markdown of one block, with the machine below it."""
+    records = latest(records)
+    if name == "goals":
+        measured = [o for o in goals.outcomes(records) if o.value is not None]
+        body = report.markdown(report.GOAL_HEADER, report.goal_rows(measured))
+        return f"{body}\n{report.machine_line(records)}.\n"
+    op, _, baseline = name.partition("/")
+    wanted = [r for r in records if r.op == op and baseline in ("", r.baseline)]
+    if not wanted:
+        raise TableError(f"no record is about {name!r}")
+    groups: dict[tuple[str, str, str], list[Record]] = {}
+    for r in wanted:
+        groups.setdefault((r.case, r.mode, r.cache), []).append(r)
+    rows = []
+    for (case, mode, cache), same in groups.items():
+        first = same[0]
+        share = "" if first.share_of_limit is None else f"{first.share_of_limit:.0%}"
+        failed = next((f"FAILED: {r.note}" for r in same if r.status == record.FAILED), "")
+        rows.append(
+            (case, mode.replace("_", " + "), cache, report.number(first.median_us), _baselines(same), share, failed)
+        )
+    return f"{report.markdown(_HEADER, rows)}\n{report.machine_line(wanted)}.\n"
+
+
+def rewrite(text: str, machine: str | None, results: Path = RESULTS) -> str:
+    """``text`` with every block written anew."""
+
+    def block(match: re.Match[str]) -> str:
+        return match[1] + table(match["name"], load(match["machine"] or machine, results)) + match[4]
+
+    return _BLOCK.sub(block, text)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Write the benchmark tables of the README from the committed records.")
+    parser.add_argument(
+        "files", nargs="*", type=Path, help="Markdown files; by default README.md and docs/benchmarks.md"
+    )
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a table is out of date")
+    parser.add_argument("--machine", help="folder under benchmarks/results; by default the one with the newest record")
+    parser.add_argument("--results", type=Path, default=RESULTS, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    stale = []
+    for file in options.files or [f for f in FILES if f.exists()]:
+        try:
+            old = file.read_text()
+            new = rewrite(old, options.machine, options.results)
+        except (OSError, TableError, ValueError) as error:
+            print(f"tables: {file}: {error}", file=sys.stderr)
+            return 1
+        if new != old:
+            stale.append(file)
+            if not options.check:
+                record.write_text(file, new)
+    for file in stale:
+        print(f"tables: {file} {'is out of date: run python benchmarks/tables.py' if options.check else 'written'}")
+    return int(options.check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""The tables of the README come from records, and a stale one is found."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+
+import bench_fakes as fakes
+import pytest
+
+from genfast.bench import Settings, record, run_case
+from genfast.bench.goals import GOALS
+
+_SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "tables.py"
+_PAGE = "# Title\n\n<!-- bench:begin double -->\nold\n<!-- bench:end -->\n\nrest\n"
+
+
+@pytest.fixture(scope="module")
+def tables():
+    spec = importlib.util.spec_from_file_location("bench_tables", _SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def base():
+    found = run_case(fakes.case(), Settings(rounds=3, seconds=1e-5, compiled=False))[0]
+    return replace(found, median_us=10.0, speedup=7.5, date="2026-01-01T00:00:00Z")
+
+
+@pytest.fixture
+def page(tmp_path, base):
+    record.append(tmp_path / "results" / "box" / "all.json", [base])
+    path = tmp_path / "README.md"
+    path.write_text(_PAGE)
+    return path
+
+
+def run(tables, page, *arguments):
+    return tables.main([str(page), "--results", str(page.parent / "results"), *arguments])
+
+
+def test_a_table_is_written_between_its_marks_and_nothing_else_changes(tables, page):
+    assert run(tables, page) == 0
+    text = page.read_text()
+    assert "old" not in text and "eager 7.5x" in text and text.startswith("# Title\n") and text.endswith("\nrest\n")
+    assert run(tables, page) == 0 and page.read_text() == text
+
+
+def test_check_finds_a_stale_page_and_changes_nothing(tables, page, capsys):
+    assert run(tables, page, "--check") == 1
+    assert page.read_text() == _PAGE and "out of date" in capsys.readouterr().out
+    run(tables, page)
+    assert run(tables, page, "--check") == 0
+
+
+def test_the_newest_record_of_a_case_counts(tables, base):
+    newer = replace(base, speedup=9.0, date="2026-02-01T00:00:00Z")
+    assert [r.speedup for r in tables.latest([newer, base])] == [9.0]
+    assert [r.speedup for r in tables.latest([base, newer])] == [9.0]
+
+
+def test_the_machine_is_the_newest_or_the_one_asked_for(tables, page, base):
+    newer = replace(base, speedup=3.0, date="2026-03-01T00:00:00Z")
+    record.append(page.parent / "results" / "other" / "all.json", [newer])
+    run(tables, page)
+    assert "eager 3x" in page.read_text()
+    run(tables, page, "--machine", "box")
+    assert "eager 7.5x" in page.read_text()
+
+
+def test_failed_and_losing_rows_stay_in_the_table(tables, base):
+    failed = replace(base, case="bad", status="failed", note="off", median_us=None, speedup=None)
+    text = tables.table("double", [replace(base, speedup=0.5), failed])
+    assert "eager 0.5x" in text and "FAILED: off" in text
+
+
+def test_goals(tables, base):
+    goal = GOALS[0]
+    met = replace(base, op=goal.op, variant="", shape=goal.shape, baseline="eager", speedup=goal.bound)
+    text = tables.table("goals", [met])
+    assert "pass" in text and "not measured" not in text
+
+
+@pytest.mark.parametrize("text", ["<!-- bench:begin nothing -->\n<!-- bench:end -->\n"])
+def test_a_block_about_nothing_is_an_error(tables, page, text, capsys):
+    page.write_text(text)
+    assert run(tables, page) == 1
+    assert "no record is about 'nothing'" in capsys.readouterr().err
+    assert page.read_text() == text
+
+
+def test_no_records_is_an_error(tables, page, capsys):
+    assert run(tables, page, "--machine", "absent") == 1
+    assert "holds no records of absent" in capsys.readouterr().err
