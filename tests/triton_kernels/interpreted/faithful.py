@@ -16,7 +16,8 @@ def fma(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     error = (product - (total - shadow)) + (addend - shadow)
     bits = total.view(np.int64)
     inexact = np.isfinite(total) & (error != 0) & ((bits & 1) == 0)
-    return np.where(inexact, bits + np.where((error > 0) == (total > 0), 1, -1), bits).view(np.float64).astype(np.float32)
+    toward = np.where((error > 0) == (total > 0), 1, -1)
+    return np.where(inexact, bits + toward, bits).view(np.float64).astype(np.float32)
 
 
 def _create_fma(self, x, y, z):

@@ -41,5 +41,6 @@ def rounds(counter, key):
 def test_large_counters_seeds_and_streams():
     quads = [1, 2**32 - 1, 2**32, 2**33 + 5, 3, 4, 5, 6]
     for stream, seed in ((0, 1), (2**32 - 1, -1), (2**31, -(2**63)), (77, 2**40 + 3)):
-        expected = [rounds((q % 2**32, (q // 2**32 + stream) % 2**32, 0, 0), (seed % 2**32, seed // 2**32 % 2**32)) for q in quads]
-        assert words(quads, stream, seed).tolist() == expected
+        key = seed % 2**32, seed // 2**32 % 2**32
+        counters = [(q % 2**32, (q // 2**32 + stream) % 2**32, 0, 0) for q in quads]
+        assert words(quads, stream, seed).tolist() == [rounds(counter, key) for counter in counters]
