@@ -29,7 +29,9 @@ _NAMES = {
     "diffusers": "diffusers",
 }
 _MARKERS = {"eager": "o", "eager_best": "s", "eager_generators": "v", "compile": "^", "diffusers": "D"}
+_LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _OPS = ("normal_noise", "uniform_noise", "sampler_step", "add_noise", "diffusion_loss")
+_BANDWIDTH_OPS = _OPS[2:]
 
 
 def _kind(baseline: str) -> str:
@@ -54,6 +56,7 @@ def _panels(records: Sequence[Record]) -> dict[tuple[str, str, str], list[Record
 
 def _style(axis: Any) -> None:
     axis.set_xscale("log")
+    axis.xaxis.set_minor_formatter("")
     axis.grid(True, which="major", color="#dddddd", linewidth=0.8)
     axis.set_axisbelow(True)
     for side in ("top", "right"):
@@ -78,7 +81,7 @@ def speedup(records: Sequence[Record], path: Path) -> bool:
     columns = min(3, len(panels))
     lines = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(4.3 * columns + 0.4, 3.3 * lines + 1.2), dpi=130, layout="constrained")
-    axes = figure.subplots(lines, columns, squeeze=False).flatten()
+    axes = figure.subplots(lines, columns, squeeze=False, sharex=True).flatten()
     handles: dict[str, Any] = {}
     for axis, (key, found) in zip(axes, panels.items(), strict=False):
         by_kind: dict[str, list[Record]] = defaultdict(list)
@@ -95,10 +98,13 @@ def speedup(records: Sequence[Record], path: Path) -> bool:
         axis.axhline(1, color="#444444", linewidth=1, linestyle="--")
         low = min(0.9, *(float(r.speedup or 1) for r in found))
         axis.set_ylim(bottom=low / 1.15)
+        axis.axhspan(low / 1.15, 1, color="#D55E00", alpha=0.06, linewidth=0)
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
         axis.set_title(_title(key), fontsize=11)
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
+    for axis in axes[max(len(panels) - columns, 0) : len(panels)]:
+        axis.tick_params(labelbottom=True)
     figure.supxlabel("elements", fontsize=11)
     figure.supylabel("speed-up of genfast, float32", fontsize=11)
     figure.legend(
@@ -110,41 +116,56 @@ def speedup(records: Sequence[Record], path: Path) -> bool:
 
 
 def bandwidth(records: Sequence[Record], path: Path) -> bool:
-    """Share of the streaming bandwidth measured beside each case, by size; whether there was anything to draw."""
+    """Share of the streaming bandwidth measured beside each case, by size; whether there was anything to draw.
+
+    Cases that make noise are bound by arithmetic and stay below it.
+    """
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
     from matplotlib.ticker import PercentFormatter
 
-    lines: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
-    for record in records:
-        if record.op in _OPS[2:] and record.dtype == "float32" and record.mode != "backward":
-            if record.share_of_limit is None or record.baseline != "eager":
-                continue
-            name = _title((record.op, record.variant, record.mode))
-            lines[name, record.cache][_numel(record)] = record.share_of_limit
-    if not lines:
+    panels: dict[str, dict[tuple[str, str], dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+    for r in records:
+        if r.op in _BANDWIDTH_OPS and r.dtype == "float32" and r.baseline == "eager" and r.share_of_limit is not None:
+            name = ", ".join(part for part in (r.variant, r.mode.replace("_", " + ")) if part not in ("", "forward"))
+            panels[r.op][name or r.op, r.cache][_numel(r)] = r.share_of_limit
+    if not panels:
         return False
-    figure = Figure(figsize=(9.6, 5.2), dpi=130, layout="constrained")
-    axis = figure.subplots()
-    names = sorted({name for name, _ in lines})
-    colours = ("#0072B2", "#56B4E9", "#009E73", "#D55E00", "#E69F00", "#CC79A7", "#000000", "#999999", "#7A4FBF")
-    for (name, cache), points in sorted(lines.items()):
-        sizes = sorted(points)
-        colour = colours[names.index(name) % len(colours)]
-        axis.plot(
-            sizes, [points[n] for n in sizes], color=colour, linewidth=1.6, markersize=5,
-            marker="o", markerfacecolor=colour if cache == "cold" else "white",
-            linestyle="-" if cache == "cold" else ":", label=f"{name}, {cache}",
-        )  # fmt: skip
-    _style(axis)
-    axis.axhline(1, color="#444444", linewidth=1, linestyle="--")
-    axis.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axis.set_ylim(bottom=0)
-    axis.set_xlabel("elements")
-    axis.set_ylabel("share of the measured streaming bandwidth")
-    axis.set_title(machine_line(records), fontsize=9)
-    axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False,
-                fontsize=9)  # fmt: skip
-    figure.savefig(path, bbox_inches="tight")
+    figure = Figure(figsize=(4.3 * len(panels) + 0.6, 4.4), dpi=130, layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
+    for axis, (op, lines) in zip(axes, panels.items(), strict=True):
+        names = list(dict.fromkeys(name for name, _ in lines))
+        for (name, cache), points in lines.items():
+            sizes = sorted(points)
+            colour, cold = _LINES[names.index(name) % len(_LINES)], cache == "cold"
+            axis.plot(
+                sizes, [points[n] for n in sizes], color=colour, linewidth=1.6, marker="o", markersize=5,
+                markerfacecolor=colour if cold else "white", linestyle="-" if cold else ":",
+            )  # fmt: skip
+        _style(axis)
+        axis.axhline(1, color="#444444", linewidth=1, linestyle="--")
+        axis.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axis.set_ylim(bottom=0)
+        axis.set_title(op, fontsize=11)
+        keys = [Line2D([], [], color=_LINES[k % len(_LINES)], linewidth=3, label=name) for k, name in enumerate(names)]
+        axis.legend(handles=keys, loc="upper left", bbox_to_anchor=(0, 0.97), frameon=False, fontsize=9)
+    styles = [
+        Line2D([], [], color="#444444", marker="o", linestyle="-", label="past the cache (cold)"),
+        Line2D(
+            [], [], color="#444444", marker="o", linestyle=":", markerfacecolor="white", label="in the cache (warm)"
+        ),
+    ]
+    figure.supxlabel("elements", fontsize=11)
+    figure.supylabel("share of streaming bandwidth", fontsize=11)
+    figure.legend(
+        handles=styles,
+        loc="outside upper center",
+        ncols=2,
+        frameon=False,
+        title=machine_line(records),
+        title_fontsize=9,
+    )
+    figure.savefig(path)
     return True
 
 

@@ -110,7 +110,7 @@ def machine_line(records: Sequence[Record]) -> str:
     r = records[-1]
     commit = f", commit {r.commit}" if r.commit else ""
     return (
-        f"{r.device}, {r.threads} thread{'s' if r.threads != 1 else ''}, {r.isa}, backend {r.backend or 'all'},"
+        f"{r.device}, {r.threads} thread{'s' if r.threads != 1 else ''}, {r.isa}, backend {r.backend},"
         f" torch {r.torch}, genfast {r.genfast}{commit}, {r.date[:10]}"
     )
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from genfast import registry
 from genfast.backend import choose
 from genfast.bench import machine, timing, verify
 from genfast.bench.case import Case, Contender, Inputs, Unavailable
 from genfast.bench.record import FAILED, OK, UNAVAILABLE, Record
 
 GENFAST = "genfast"
+LEFT_OUT = "left out of a quick run"
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class CaseRun:
     def _build(self, contender: Contender) -> _Built:
         built = _Built(contender)
         if contender.compiled and not self.settings.compiled:
-            built.fail(UNAVAILABLE, "left out of a quick run")
+            built.fail(UNAVAILABLE, LEFT_OUT)
             return built
         inputs = self.fresh()
         try:
@@ -228,7 +228,7 @@ class CaseRun:
 
         return Record(
             op=case.op, case=case.label, variant=case.variant, shape=case.shape, dtype=case.dtype_name,
-            mode=case.mode, cache=case.cache, backend=_backend(case, device), baseline=one.contender.name,
+            mode=case.mode, cache=case.cache, backend=choose(case.op, device), baseline=one.contender.name,
             status=status, note=note,
             median_us=us(own, "median"), p20_us=us(own, "p20"), p80_us=us(own, "p80"),
             baseline_median_us=us(theirs, "median"), baseline_p20_us=us(theirs, "p20"),
@@ -239,10 +239,6 @@ class CaseRun:
             ns_per_element=None if own is None else own.median * 1e9 / max(case.numel, 1),
             compile_s=one.compile_s, **machine.facts(device),
         )  # fmt: skip
-
-
-def _backend(case: Case, device: torch.device) -> str:
-    return choose(case.op, device) if case.op in registry.ops else ""
 
 
 def run_case(case: Case, settings: Settings) -> list[Record]:
