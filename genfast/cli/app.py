@@ -55,10 +55,10 @@ def _plainly(command: Callable[P, None]) -> Callable[P, None]:
 
 
 def _usage(check: Callable[[], Any]) -> Any:
-    """The value of ``check``, whose ValueError is a mistake in the arguments: exit code 2."""
+    """The value of ``check``; what it objects to is a mistake in the arguments: exit code 2."""
     try:
         return check()
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
         raise _fail(error, 2) from None
 
 
@@ -193,7 +193,7 @@ def sample(
     device: Device = "cpu",
 ) -> None:
     """Sample images from a trained model into a picture. A seed gives the same image in any batch."""
-    from contextlib import nullcontext
+    from contextlib import ExitStack
 
     from genfast import backend as choose_backend
     from genfast.cli.values import parse_labels, parse_seeds
@@ -206,22 +206,18 @@ def sample(
     chosen_seeds = _usage(lambda: parse_seeds(seeds))
     _usage(lambda: grid_format(out))
     _usage(lambda: checked_device(device))
-    try:
-        context = nullcontext() if backend is None else choose_backend(backend)
-        with context:
-            state = load_checkpoint(checkpoint)
-            chosen_labels = _usage(lambda: parse_labels(labels, len(chosen_seeds), state.label_names))
-            solver = _usage(lambda: state.sampler(sampler, spacing=spacing, clip=1.0 if clip else None))
-            model = state.model(average=average, device=device)
-            start = time.perf_counter()
-            images = sample_images(
-                model, solver, state.shape, seeds=chosen_seeds, steps=steps, labels=chosen_labels, guidance=guidance,
-                batch_size=batch_size, progress=sys.stderr.isatty(),
-            )  # fmt: skip
-    except RuntimeError as error:
-        if backend is None or not str(error).startswith("genfast.backend"):
-            raise
-        raise _fail(error, 2) from None
+    with ExitStack() as stack:
+        if backend is not None:
+            _usage(lambda: stack.enter_context(choose_backend(backend)))
+        state = load_checkpoint(checkpoint)
+        chosen_labels = _usage(lambda: parse_labels(labels, len(chosen_seeds), state.label_names))
+        solver = _usage(lambda: state.sampler(sampler, spacing=spacing, clip=1.0 if clip else None))
+        model = state.model(average=average, device=device)
+        start = time.perf_counter()
+        images = sample_images(
+            model, solver, state.shape, seeds=chosen_seeds, steps=steps, labels=chosen_labels, guidance=guidance,
+            batch_size=batch_size, progress=sys.stderr.isatty(),
+        )  # fmt: skip
     seconds = time.perf_counter() - start
     save_grid(out, images, columns=columns, scale=scale)
     print(f"wrote {out}: {len(images)} images, {sampler}, {steps} steps, {seconds:.2f} s")
