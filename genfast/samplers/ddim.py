@@ -29,8 +29,8 @@ def inversion(grid: Grid, prediction: str) -> list[Row]:
     result = []
     for p, q in pairwise(grid.points[::-1]):
         at = Point(q.t, p.a, p.s, p.c)
-        # epsilon = e_x * state + e_m * m at the lower level, but for x0 prediction, which has none without noise.
-        base = q if prediction == "x0" else p
+        # epsilon = e_x * state + e_m * m at the lower level; from a predicted x0 none can be told where s is 0.
+        base = q if prediction == "x0" and p.s == 0 else p
         alpha, sigma = base.a * base.c, base.s * base.c
         if prediction == "epsilon":
             e_x, e_m = 0.0, 1.0

@@ -20,8 +20,8 @@ def exponential_step(p: Point, q: Point, eta: float = 0.0) -> tuple[Row, float, 
     decay = q.s * p.a / (q.a * p.s)
     keep, decay = decay**eta, decay ** (1 + eta)
     row = Row(p, q, q.s / p.s * keep, q.a * (1 - decay), noise=q.s * (1 - keep * keep) ** 0.5, saves=X0)
-    if decay == 0:
-        return row, q.a, q.a / 2
+    if decay in (0, 1):
+        return row, q.a * (1 - decay), q.a * (1 - decay) / 2
     h = -math.log(decay)
     return row, q.a * ((decay - 1) / h + 1), q.a * ((1 - decay - h) / (h * h) + 0.5)
 
@@ -34,7 +34,7 @@ def _rows(grid: Grid, order: int, eta: float, kind: str, lower_order_final: bool
     for i, (p, q) in enumerate(grid.steps()):
         row, second, third = exponential_step(p, q, eta)
         left = len(grid) - i
-        usable = min(order, i + 1, left if short or q.s == 0 else order)
+        usable = min(order, i + 1, left if short or q.s in (0, p.s) else order)
         if usable > 1:
             # Steps in lambda over the step to come: D1 = (m0 - m1) / r0 and so on (Lu et al. 2022, section 4).
             h = q.log_snr - p.log_snr

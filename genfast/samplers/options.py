@@ -119,8 +119,8 @@ def per_sample(name: str, value: Any, batch: int, kind: type) -> list[Any]:
     """``value`` as a list of one ``kind`` per sample, a single one being repeated."""
     if isinstance(value, Tensor):
         value = value.tolist()
-    values = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value] * batch
-    if len(values) != batch:
+    values = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value] * max(batch, 1)
+    if len(values) != max(batch, 1):
         raise ValueError(f"Sampler: {name} must be one {kind.__name__} or one per sample, {batch}, got {len(values)}")
     for entry in values:
         if isinstance(entry, bool) or not isinstance(entry, (int, float) if kind is float else int):

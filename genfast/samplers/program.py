@@ -82,7 +82,8 @@ def in_schedule_space(rows: Sequence[Row]) -> None:
             key: value * after / (rows[key.row].at.c if key.kind == "state" else 1.0)
             for key, value in row.history.items()
         }
-        row.x, row.x0, row.noise = row.x * after / before, row.x0 * after, row.noise * after
+        row.x *= after / before
+        row.x0, row.m, row.noise = row.x0 * after, row.m * after, row.noise * after
         if row.saves is not None:
             row.saves = (row.saves[0] / before, row.saves[1])
     points = {p: Point(p.t, p.a * p.c, p.s * p.c) for row in rows for p in (row.at, row.to)}
@@ -157,7 +158,6 @@ def merge(programs: Sequence[Program], members: Sequence[int]) -> Merged:
             times[r, k] = program.rows[min(r, len(program.rows) - 1)].at.t
             if r >= len(program.rows):
                 table[r, k, [Coefficient.CLAMP, Coefficient.B_X, Coefficient.C_IN]] = np.inf, 1.0, 1.0
-                table[r, k, Coefficient.K_0] = 1.0
                 continue
             table[r, k] = program.table[r]
             for key, value in program.rows[r].history.items():

@@ -137,7 +137,7 @@ def _predictor(
 
 
 def _freeze_finished(mask: Tensor, row: int, plan: Plan) -> Tensor:
-    """A sample that has finished is all to be painted, by the identity: blending again would round again."""
+    """Mark finished samples as all to be painted, which their rows do by the identity: to blend again rounds again."""
     finished = [b for b, length in enumerate(plan.lengths) if length == row]
     if not finished:
         return mask

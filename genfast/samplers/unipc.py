@@ -60,7 +60,7 @@ def rows(grid: Grid, *, order: int = 2, kind: str = "bh2", corrector: bool = Tru
     result = []
     predicted: list[float] = []
     for i, (p, q) in enumerate(grid.steps()):
-        usable = min(order, i + 1, len(grid) - i)
+        usable = min(order, i + 1, len(grid) - i) if q.s != p.s else 1
         scale, weights = _weights(grid, i, usable, kind, corrects=False)
         total = dict(enumerate(weights))
         if corrector and i > 0:

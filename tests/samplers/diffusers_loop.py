@@ -41,10 +41,10 @@ def diffusers_states(
     if prepare is not None:
         prepare(scheduler)
     x = noise[-1].to(dtype) * getattr(scheduler, "init_noise_sigma", 1.0)
-    states, row = [], 0
+    states: list[Tensor] = []
     module = sys.modules[type(scheduler).__module__]
-    patch.setattr(module, "randn_tensor", lambda *_, **__: noise[row].to(dtype), raising=False)
-    for row, t in enumerate(scheduler.timesteps):
+    patch.setattr(module, "randn_tensor", lambda *_, **__: noise[len(states)].to(dtype), raising=False)
+    for t in scheduler.timesteps:
         taken = scheduler.scale_model_input(x, t) if hasattr(scheduler, "scale_model_input") else x
         x = scheduler.step(model(taken, torch.as_tensor(t)), t, x, **step_options).prev_sample
         states.append(x)

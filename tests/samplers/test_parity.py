@@ -6,12 +6,15 @@ of a state; where diffusers rounds worse than that by itself, it is run in float
 
 from __future__ import annotations
 
+import sys
+import types
+
 import diffusers
 import pytest
 import torch
+from diffusers_loop import Model, diffusers_states, draw, genfast_states, timed, timeless, worst
 
 import genfast
-from tests.samplers.diffusers_loop import Model, diffusers_states, draw, genfast_states, timed, timeless, worst
 
 TOLERANCE = 1e-5
 PREDICTIONS = {"epsilon": "epsilon", "v": "v_prediction", "x0": "sample"}
@@ -292,9 +295,6 @@ def test_exponential_integrators_on_flow(name, scheduler, monkeypatch):
 
 def test_dpmpp_sde(monkeypatch):
     """diffusers' DPMSolverSDE with independent noise in place of its Brownian tree, of an optional package."""
-    import sys
-    import types
-
     if "torchsde" not in sys.modules:
         monkeypatch.setitem(sys.modules, "torchsde", types.ModuleType("torchsde"))
     from diffusers.schedulers.scheduling_dpmsolver_sde import DPMSolverSDEScheduler
