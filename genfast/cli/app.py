@@ -188,7 +188,7 @@ def sample(
     batch_size: Annotated[int, Option(min=1, help="images sampled at once")] = 64,
     spacing: Annotated[str | None, Option(help="where the steps lie, such as trailing or karras")] = None,
     clip: Annotated[bool, Option(help="keep predictions in the range of images")] = True,
-    average: Annotated[bool, Option(help="the averaged weights, or the last")] = True,
+    last: Annotated[bool, Option("--last", help="the last weights, not their average")] = False,
     backend: Annotated[str | None, Option(help="cpu, cuda, triton or reference")] = None,
     device: Device = "cpu",
 ) -> None:
@@ -212,7 +212,7 @@ def sample(
         state = load_checkpoint(checkpoint)
         chosen_labels = _usage(lambda: parse_labels(labels, len(chosen_seeds), state.label_names))
         solver = _usage(lambda: state.sampler(sampler, spacing=spacing, clip=1.0 if clip else None))
-        model = state.model(average=average, device=device)
+        model = state.model(average=not last, device=device)
         start = time.perf_counter()
         images = sample_images(
             model, solver, state.shape, seeds=chosen_seeds, steps=steps, labels=chosen_labels, guidance=guidance,

@@ -1,7 +1,0 @@
-"""``python -m genfast.cli``."""
-
-import sys
-
-from genfast.cli import main
-
-sys.exit(main())
