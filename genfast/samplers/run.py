@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,7 +15,7 @@ from genfast.ops import sampler_step
 from genfast.ops.sampler_step.coefficients import WIDTH, Coefficient
 from genfast.random import Seeds, Stream
 from genfast.samplers.guidance import rescale_factors, threshold_limits
-from genfast.samplers.program import Merged, Saved
+from genfast.samplers.program import Merged, Saved, entry, state
 
 
 class Step:
@@ -26,36 +28,69 @@ class Step:
         t: the model times ``[B]`` that the model was evaluated at.
     """
 
-    __slots__ = ("_predict", "_x0", "index", "t", "total", "x")
+    __slots__ = ("_evaluation", "_x0", "index", "t", "total", "x")
 
-    def __init__(self, x: Tensor, index: int, total: int, t: Tensor, predict: Callable[[], Tensor]) -> None:
+    def __init__(self, x: Tensor, index: int, total: int, t: Tensor, evaluation: tuple[Any, ...]) -> None:
         self.x, self.index, self.total, self.t = x, index, total, t
-        self._predict = predict
+        self._evaluation = evaluation
         self._x0: Tensor | None = None
 
     @property
     def x0(self) -> Tensor:
         """The prediction of the clean image that led to ``x``, computed when first asked for."""
         if self._x0 is None:
-            self._x0 = self._predict()
+            x, output, plan, uncond, scale, limits = self._evaluation
+            self._x0 = sampler_step(
+                x, output, plan.preview, self.index, uncond=uncond, model_scale=scale, threshold=limits
+            ).x
         return self._x0
 
 
-@dataclass
+class Action(NamedTuple):
+    """What a row does beside its kernel: which saved tensors it takes, keeps and lets go, and whether it adds noise."""
+
+    t: Tensor
+    uses: tuple[Saved, ...]
+    drops: tuple[Saved, ...]
+    entry: Saved | None
+    state: Saved | None
+    noisy: bool
+
+
+@dataclass(frozen=True)
 class Plan:
     """A merged program on its device.
 
     Attributes:
-        merged: the rows.
         table: the coefficients as the kernel takes them, with guidance.
-        times: model times ``[R, B]`` in the dtype the model is fed.
+        actions: one for each row.
+        scaled: whether the model input is ever anything but the state.
         lengths: rows of each sample's own program.
     """
 
-    merged: Merged
     table: Tensor
-    times: Tensor
+    actions: list[Action]
+    scaled: bool
     lengths: list[int]
+
+    @classmethod
+    def of(cls, merged: Merged, table: Tensor, times: Tensor, lengths: list[int]) -> Plan:
+        """A merged program with its table and its model times ``[R, B]``."""
+        actions = []
+        for row, (t, (keeps_entry, keeps_state)) in enumerate(zip(times.unbind(0), merged.keeps, strict=True)):
+            kept = entry(row) if keeps_entry else None, state(row) if keeps_state else None
+            actions.append(Action(t, merged.uses[row], merged.drops[row], *kept, merged.noisy[row]))
+        return cls(table, actions, bool((merged.table[..., Coefficient.C_IN] != 1).any()), lengths)
+
+    @cached_property
+    def preview(self) -> Tensor:
+        """A table whose rows give x0 in place of the next state, and of a finished sample the state."""
+        preview = torch.zeros_like(self.table)
+        same = [Coefficient.A_X, Coefficient.A_M, Coefficient.CLAMP, Coefficient.GUIDANCE]
+        preview[..., same] = self.table[..., same]
+        preview[..., Coefficient.B_0] = 1.0
+        preview[..., Coefficient.B_X] = (preview[..., same[:2]] == 0).all(-1).to(preview.dtype)
+        return preview
 
 
 @dataclass
@@ -72,13 +107,7 @@ class Extras:
     largest: float | None = None
 
 
-def preview_table(table: Tensor) -> Tensor:
-    """A table whose rows give x0 in place of the next state."""
-    preview = torch.zeros_like(table)
-    same = [Coefficient.A_X, Coefficient.A_M, Coefficient.CLAMP, Coefficient.GUIDANCE]
-    preview[..., same] = table[..., same]
-    preview[..., Coefficient.B_0] = 1.0
-    return preview
+_AS_IT_IS = nullcontext()
 
 
 def loop(
@@ -86,54 +115,41 @@ def loop(
     model_dtype: torch.dtype, extras: Extras, grad: bool,
 ) -> Iterator[Step]:  # fmt: skip
     """Run a plan from the state ``x``, whose model input is ``model_input``, and yield every row."""
-    merged, table = plan.merged, plan.table
-    total = table.shape[0]
-    times = plan.times.unbind(0)
-    preview = preview_table(table)
+    table, total = plan.table, len(plan.actions)
     wide = table.dtype
-    scaled = bool((merged.table[..., Coefficient.C_IN] != 1).any()) or model_dtype != x.dtype
+    input_dtype = model_dtype if plan.scaled or model_dtype != x.dtype else None
     saved: dict[Saved, Tensor] = {}
-    known, mask = extras.known, extras.mask
-    for row in range(total):
-        with torch.set_grad_enabled(grad and torch.is_grad_enabled()):
-            output, uncond = call(model_input, times[row])
-            scale = None
+    known, mask, step_noise = extras.known, extras.mask, extras.step_noise
+    scale = limits = noise = None
+    for row, action in enumerate(plan.actions):
+        # A generator must not leave gradients switched off for whoever reads it between two rows.
+        with _AS_IT_IS if grad or not torch.is_grad_enabled() else torch.no_grad():
+            output, uncond = call(model_input, action.t)
             if extras.rescale and uncond is not None and extras.scales is not None:
                 scale = rescale_factors(output, uncond, extras.scales, extras.rescale, wide)
-            limits = None
             if extras.quantile is not None:
-                x0 = sampler_step(x, output, preview, row, uncond=uncond, model_scale=scale).x
+                x0 = sampler_step(x, output, plan.preview, row, uncond=uncond, model_scale=scale).x
                 limits = threshold_limits(x0, extras.quantile, extras.largest, wide)
             if mask is not None:
                 mask = _freeze_finished(mask, row, plan)
-            noise = extras.step_noise(row, x) if extras.step_noise is not None and merged.noisy[row] else None
-            keep_entry, keep_state = merged.keeps[row]
+            if step_noise is not None:
+                noise = step_noise(row, x) if action.noisy else None
             result = sampler_step(
-                x, output, table, row, uncond=uncond, history=[saved[key] for key in merged.uses[row]],
-                noise=noise, seeds=extras.seeds if merged.noisy[row] or known is not None else None,
-                model_scale=scale, threshold=limits, known=known, mask=mask, return_history=keep_entry,
-                model_input_dtype=model_dtype if scaled and row + 1 < total else None,
+                x, output, table, row, uncond=uncond, history=[saved[key] for key in action.uses], noise=noise,
+                seeds=extras.seeds if action.noisy or known is not None else None, model_scale=scale,
+                threshold=limits, known=known, mask=mask, return_history=action.entry is not None,
+                model_input_dtype=input_dtype if row + 1 < total else None,
             )  # fmt: skip
-            for key in merged.drops[row]:
-                del saved[key]
-            if keep_state:
-                saved[Saved("state", row)] = x
-            if result.history is not None:
-                saved[Saved("entry", row)] = result.history
-        before, x = x, result.x
+        for key in action.drops:
+            del saved[key]
+        if action.state is not None:
+            saved[action.state] = x
+        if action.entry is not None and result.history is not None:
+            saved[action.entry] = result.history
+        evaluation = (x, output, plan, uncond, scale, limits)
+        x = result.x
         model_input = x if result.model_input is None else result.model_input
-        predict = _predictor(before, output, preview, row, uncond, scale, limits)
-        yield Step(x, row, total, times[row], predict)
-
-
-def _predictor(
-    x: Tensor, output: Tensor, preview: Tensor, row: int, uncond: Tensor | None, scale: Tensor | None,
-    limits: Tensor | None,
-) -> Callable[[], Tensor]:  # fmt: skip
-    def predict() -> Tensor:
-        return sampler_step(x, output, preview, row, uncond=uncond, model_scale=scale, threshold=limits).x
-
-    return predict
+        yield Step(x, row, total, action.t, evaluation)
 
 
 def _freeze_finished(mask: Tensor, row: int, plan: Plan) -> Tensor:

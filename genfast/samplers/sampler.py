@@ -135,7 +135,7 @@ class Sampler:
 
     def sample(self, model: Model, shape: Sequence[int], **run: Unpack[RunOptions]) -> Tensor:
         """Sample images of the shape ``[B, ...]`` from noise; see :class:`RunOptions`."""
-        return _last(self.iterate(model, shape, **run))
+        return _last(self.iterate(model, shape, **run), run.get("grad", False))
 
     def iterate(self, model: Model, shape: Sequence[int], **run: Unpack[RunOptions]) -> Iterator[Step]:
         """:meth:`sample` as a generator that yields a :class:`Step` after every model evaluation."""
@@ -164,7 +164,7 @@ class Sampler:
         plan = self._plan(members, settings, place, batch)
         points = [self.program(*member).rows[0].at for member in members]
         x, model_input = _start(image, [Level(p.a, p.s, p.c) for p in points], settings, place, settings.noise)
-        return _last(self._run(model, x, model_input, plan, settings, place, Extras()))
+        return _last(self._run(model, x, model_input, plan, settings, place, Extras()), settings.grad)
 
     def inpaint(self, model: Model, image: Tensor, mask: Tensor, **run: Unpack[RunOptions]) -> Tensor:
         """Paint where ``mask`` is 1 and keep the image ``[B, ...]`` where it is 0.
@@ -187,7 +187,7 @@ class Sampler:
             ) from None
         known = image.to(place.device, place.dtype)
         mask = torch.empty_like(known).copy_(mask)
-        return _last(self._from_noise(model, tuple(image.shape), settings, place, known, mask))
+        return _last(self._from_noise(model, tuple(image.shape), settings, place, known, mask), settings.grad)
 
     def invert(self, model: Model, image: Tensor, **run: Unpack[RunOptions]) -> Tensor:
         """The state that this sampler's deterministic ODE carries to the image: DDIM inversion (Song et al. 2021).
@@ -203,7 +203,7 @@ class Sampler:
         plan = self._plan([(n, None) for n in steps], settings, place, batch)
         points = [self._member(n, None).rows[0].at for n in steps]
         x, model_input = _start(image, [Level(1.0, 0.0, p.c) for p in points], settings, place)
-        return _last(self._run(model, x, model_input, plan, settings, place, Extras()))
+        return _last(self._run(model, x, model_input, plan, settings, place, Extras()), settings.grad)
 
     def _from_noise(
         self, model: Model, shape: tuple[int, ...], settings: Run, place: Placement, known: Tensor | None,
@@ -261,7 +261,7 @@ class Sampler:
         values[..., Coefficient.GUIDANCE] = torch.tensor(scales, dtype=torch.float64).squeeze()
         wide = torch.float64 if place.dtype == torch.float64 else torch.float32
         times = torch.from_numpy(merged.times).to(torch.int64 if self._integer else torch.float32)
-        return Plan(
+        return Plan.of(
             merged, values.to(place.device, wide), times.expand(-1, batch).contiguous().to(place.device),
             [len(self._member(*member).rows) for member in members],
         )  # fmt: skip
@@ -287,7 +287,7 @@ class Sampler:
         extras.rescale = self.guidance_rescale
         extras.quantile, extras.largest = self.dynamic_threshold, self.threshold_max
         steps = loop(call, x, model_input, plan, place.model_dtype, extras, settings.grad)
-        return _observed(steps, plan.table.shape[0], settings, self.name)
+        return _observed(steps, len(plan.actions), settings, self.name)
 
 
 def _observed(steps: Iterator[Step], total: int, settings: Run, label: str) -> Iterator[Step]:
@@ -304,10 +304,11 @@ def _called(steps: Iterator[Step], callback: Callable[[Step], object]) -> Iterat
         yield step
 
 
-def _last(steps: Iterator[Step]) -> Tensor:
+def _last(steps: Iterator[Step], grad: bool) -> Tensor:
     x = None
-    for step in steps:
-        x = step.x
+    with torch.set_grad_enabled(grad and torch.is_grad_enabled()):
+        for step in steps:
+            x = step.x
     assert x is not None
     return x
 
