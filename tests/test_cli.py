@@ -113,7 +113,7 @@ def test_backend_changes_no_bit_of_the_picture(call, checkpoint, tmp_path):
 
 def test_ctrl_c_saves_and_tells_how_to_go_on(network, tmp_path):
     out = tmp_path / "run"
-    options = "--steps 1000000 --batch-size 4 --no-tensorboard --save-every 1".split()
+    options = ["--steps", "1000000", "--batch-size", "4", "--no-tensorboard", "--save-every", "1"]
     command = f"{sys.executable} -m genfast train diffusion --data digits --out {out} --model {network}".split()
     process = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
