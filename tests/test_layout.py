@@ -169,10 +169,3 @@ def test_polynomials_of_the_noise_agree():
     for name, section in sections.items():
         found = [float(value) for value in re.findall(r"splat\((-?[\d.e-]+)f\)", section)]
         assert found == list(getattr(_exact, name)), name
-
-
-def test_links_of_the_documents_resolve():
-    for document in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")):
-        for target in re.findall(r"\]\(([^)#]+)", document.read_text()):
-            if not target.startswith(("http:", "https:", "mailto:")):
-                assert (document.parent / target).exists(), f"{document.name}: {target}"

@@ -1,0 +1,77 @@
+"""The sampler step beside eager PyTorch, torch.compile and diffusers, measured here and now by the harness."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from genfast import bench
+from genfast.bench import Case, Record, Settings, machine, plots, report, run_case
+from genfast.bench.record import FAILED, write_text
+from genfast.training.files import replacing
+
+STEPS = ("ddpm", "ddim")
+"""With noise, and without."""
+_NAMES = {"eager": "eager PyTorch", "eager_best": "best eager", "compile": "torch.compile"}
+_HEADER = ("step", "state", "genfast us")
+
+
+def cases() -> list[Case]:
+    """From one digit to a batch of pictures."""
+    found = bench.cases("sampler_step", torch.device("cpu"), quick=True)
+    return [case for case in found if case.variant in STEPS]
+
+
+def measure(wanted: Sequence[Case], done: Callable[[str], object] = lambda label: None) -> list[Record]:
+    """Every case beside every baseline, each checked against float64 before and after it is timed."""
+    machine.keep_memory()
+    settings = Settings(rounds=9, seconds=1e-3, budget=1.5)
+    records: list[Record] = []
+    for case in wanted:
+        records += run_case(case, settings)
+        done(case.label)
+    return records
+
+
+def _kind(record: Record) -> str:
+    return "diffusers" if record.baseline.startswith("diffusers") else _NAMES.get(record.baseline, record.baseline)
+
+
+def table(records: Sequence[Record]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Header and rows: the time of a step, and for each baseline its time and how many times faster genfast is."""
+    kinds = list(dict.fromkeys(_kind(record) for record in records))
+    rows: dict[str, tuple[str, ...]] = {}
+    for record in records:
+        if record.case not in rows:
+            state = "x".join(map(str, record.shape))
+            beside = {_kind(r): r for r in records if r.case == record.case}
+            cells = [_cell(beside[kind]) if kind in beside else "" for kind in kinds]
+            rows[record.case] = (record.variant, state, report.number(record.median_us), *cells)
+    return (*_HEADER, *(f"{kind} us (speed-up)" for kind in kinds)), list(rows.values())
+
+
+def _cell(record: Record) -> str:
+    if record.speedup is None:
+        return f"{record.status}: {record.note}"
+    return f"{report.number(record.baseline_median_us)} ({report.number(record.speedup)}x)"
+
+
+def where(records: Sequence[Record]) -> str:
+    return report.machine_line(records)
+
+
+def failures(records: Sequence[Record]) -> list[str]:
+    return [f"{record.case}, {record.baseline}: {record.note}" for record in records if record.status == FAILED]
+
+
+def write(records: Sequence[Record], folder: Path) -> None:
+    """``step_speed.md``, ``step_speed.json`` and ``step_speed.png``."""
+    text = f"Microseconds per step, medians. {where(records)}.\n\n{report.markdown(*table(records))}"
+    write_text(folder / "step_speed.md", text)
+    write_text(folder / "step_speed.json", json.dumps([asdict(record) for record in records], indent=1) + "\n")
+    with replacing(folder / "step_speed.png") as beside:
+        plots.speedup(records, beside)
