@@ -12,7 +12,7 @@ from torch import Tensor
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-import genfast  # noqa: F401
+import genfast.ops._template  # noqa: F401  (registers an op that genfast itself does not import)
 from genfast.ops import _triton
 from genfast.random import Stream
 from genfast.registry import ops

@@ -43,7 +43,17 @@ def _call(self, *args, **kwargs):
     return self.rewrite()(*args, **kwargs)
 
 
+_patch_lang_tensor = interpreter._patch_lang_tensor
+
+
+def _patch_tensor(tensor, scope):
+    """Triton 3.6 makes an int of a one-element array, which NumPy 2.4 refuses."""
+    _patch_lang_tensor(tensor, scope)
+    tensor.__index__ = lambda self: int(self.handle.data.item())
+
+
 interpreter.InterpreterBuilder.create_fma = _create_fma
+interpreter._patch_lang_tensor = _patch_tensor
 interpreter._convert_float = _convert
 interpreter.InterpretedFunction.__call__ = _call
 np.seterr(all="ignore")
