@@ -135,13 +135,12 @@ def torch_baselines(
     noise: str = "none",
     prepare: Callable[..., Inputs] | None = None,
     inference: bool = True,
-    cuda: bool | None = None,
 ) -> tuple[Contender, ...]:
     """The baselines every case has: eager, the best eager, torch.compile, and max-autotune where CUDA is."""
     found = [Contender("eager", simple(eager), prepare, noise)]
     if best is not None:
         found.append(Contender("eager_best", simple(best), prepare, noise, inference=inference))
     found.append(Contender("compile", compiled(eager), prepare, noise, compiled=True))
-    if torch.cuda.is_available() if cuda is None else cuda:
+    if torch.cuda.is_available():
         found.append(Contender("compile_max_autotune", compiled(eager, "max-autotune"), prepare, noise, compiled=True))
     return tuple(found)

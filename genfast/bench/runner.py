@@ -23,13 +23,15 @@ LEFT_OUT = "left out of a quick run"
 
 @dataclass(frozen=True)
 class Settings:
-    """How long to measure. ``baselines`` of None takes all; else only those named (eager always)."""
+    """How long to measure: up to ``rounds`` of at least ``seconds`` per contender, ending after ``budget`` seconds.
+
+    ``compiled`` says whether torch.compile is among the baselines; ``clock`` makes the runs.
+    """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     rounds: int = 15
     seconds: float = 3e-3
-    budget: float = 20.0
-    baselines: frozenset[str] | None = None
+    budget: float = 8.0
     compiled: bool = True
     seed: int = 0
     clock: Callable[..., timing.Run] = timing.runner
@@ -92,10 +94,6 @@ class CaseRun:
     def fresh(self) -> Inputs:
         return self.case.make(self.generator, self.settings.device)
 
-    def _wanted(self, contender: Contender) -> bool:
-        chosen = self.settings.baselines
-        return chosen is None or contender.name in chosen or contender is self.case.eager
-
     def _build(self, contender: Contender) -> _Built:
         built = _Built(contender)
         if contender.compiled and not self.settings.compiled:
@@ -120,14 +118,12 @@ class CaseRun:
 
     def _verify(self, built: list[_Built], mine: _Built) -> None:
         eager = built[0]
-        inputs = self.fresh()
+        inputs, case = self.fresh(), verify.remember(self.case)
         for one in built:
             if one.function is None:
                 continue
             try:
-                check = verify.baseline(
-                    self.case, one.contender, _in_context(one.function, self.case, one.contender), inputs
-                )
+                check = verify.baseline(case, one.contender, _in_context(one.function, case, one.contender), inputs)
             except Exception as error:
                 one.fail(UNAVAILABLE, _first_line(error))
                 continue
@@ -140,12 +136,8 @@ class CaseRun:
             return
         assert eager.function is not None
         try:
-            check = verify.genfast(
-                self.case,
-                _in_context(mine.function, self.case, mine.contender),
-                _in_context(eager.function, self.case, eager.contender),
-                inputs,
-            )
+            own = _in_context(mine.function, case, mine.contender)
+            check = verify.genfast(case, own, _in_context(eager.function, case, eager.contender), inputs)
         except Exception as error:
             mine.fail(FAILED, _first_line(error))
             return
@@ -196,9 +188,10 @@ class CaseRun:
         """Every baseline beside the case, as records."""
         case = self.case
         torch.manual_seed(self.settings.seed)
-        torch._dynamo.reset() if self.settings.compiled else None
+        if self.settings.compiled:
+            torch._dynamo.reset()
         mine = _Built(self.genfast, case.call)
-        built = [self._build(c) for c in case.baselines if self._wanted(c)]
+        built = [self._build(c) for c in case.baselines]
         self._verify(built, mine)
         times: dict[str, timing.Timing] = {}
         if mine.function is not None:

@@ -26,16 +26,15 @@ class Timing:
     p20: float
     p80: float
     best: float
-    calls: int
 
 
-def summarize(seconds: Sequence[float], calls: int) -> Timing:
-    """Median, 20th and 80th percentile of per-call times; ``calls`` is how many stand behind each."""
+def summarize(seconds: Sequence[float]) -> Timing:
+    """Median, 20th and 80th percentile of per-call times."""
     ordered = sorted(seconds)
     if len(ordered) == 1:
-        return Timing(ordered[0], ordered[0], ordered[0], ordered[0], calls)
+        return Timing(ordered[0], ordered[0], ordered[0], ordered[0])
     cuts = statistics.quantiles(ordered, n=5, method="inclusive")
-    return Timing(statistics.median(ordered), cuts[0], cuts[3], ordered[0], calls)
+    return Timing(statistics.median(ordered), cuts[0], cuts[3], ordered[0])
 
 
 def runner(function: Callable[..., Any], sets: Sequence[tuple[Any, ...]], device: torch.device) -> Run:
@@ -100,7 +99,7 @@ def interleave(
         first = k % len(names)
         for name in names[first:] + names[:first]:
             times[name].append(runs[name](counts[name]) / counts[name])
-    return {name: summarize(times[name], counts[name]) for name in names}
+    return {name: summarize(times[name]) for name in names}
 
 
 COPY, ADD = "copy", "add"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -126,6 +126,25 @@ def _call(contender: Contender, function: Any, inputs: Inputs, noise: Tensor | N
     outputs = function(*args) if noise is None else function(*args, noise=noise)
     # A compiled contender may give the same memory again at its next call.
     return tuple(t.detach().clone() for t in as_tuple(outputs))
+
+
+def remember(case: Case) -> Case:
+    """The case for one set of inputs: its noise is drawn once, and the truth computed once for each noise."""
+    drawn: list[Tensor] = []
+    truths: dict[int, tuple[Tensor | None, tuple[Tensor, ...]]] = {}
+
+    def draw(inputs: Inputs) -> Tensor:
+        if not drawn:
+            assert case.draw is not None
+            drawn.append(case.draw(inputs))
+        return drawn[0]
+
+    def truth(inputs: Inputs, noise: Tensor | None) -> tuple[Tensor, ...]:
+        if id(noise) not in truths:
+            truths[id(noise)] = noise, case.truth(inputs, noise)
+        return truths[id(noise)][1]
+
+    return replace(case, draw=None if case.draw is None else draw, truth=truth)
 
 
 def baseline(case: Case, contender: Contender, function: Any, inputs: Inputs) -> Check:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import genfast
 from genfast.bench.case import Case, Contender, Inputs, Unavailable, torch_baselines
-from genfast.bench.suites.shapes import DTYPES, NORMAL_FLOPS, QUICK, SHAPES, caches, tensor_bytes
+from genfast.bench.suites.shapes import DTYPES, NORMAL_FLOPS, QUICK, SHAPES, caches, drawn_noise, tensor_bytes
 from genfast.bench.suites.steps import BETA_END, BETA_START, TRAIN_STEPS, alpha_bars
 from genfast.random import Stream
 
@@ -93,9 +93,7 @@ def _case(shape: tuple[int, ...], dtype: torch.dtype, given: bool, device: torch
         op="add_noise", variant="given" if given else "noise", shape=shape, dtype=dtype, mode=mode, cache=cache,
         make=make, call=ours if forward else _with_gradient(ours),
         truth=wide_truth(eager if forward else _with_gradient(eager)), baselines=baselines,
-        draw=None if given else lambda inputs: genfast.normal_noise(
-            shape, inputs[-1], stream=Stream.TRAINING, device=device
-        ),
+        draw=None if given else lambda inputs: drawn_noise(shape, inputs[-1], Stream.TRAINING, device),
         bytes=tensors * tensor_bytes(shape, dtype), flops=math.prod(shape) * (3 + (0 if given else NORMAL_FLOPS)),
     )  # fmt: skip
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import genfast
 from genfast.bench.case import Case, Inputs, torch_baselines
-from genfast.bench.suites.shapes import DTYPES, NORMAL_FLOPS, QUICK, SHAPES, caches, tensor_bytes
+from genfast.bench.suites.shapes import DTYPES, NORMAL_FLOPS, QUICK, SHAPES, caches, drawn_noise, tensor_bytes
 from genfast.bench.suites.steps import TRAIN_STEPS, alpha_bars
 from genfast.random import Stream
 
@@ -97,7 +97,7 @@ def _case(
 
     def truth(inputs: Inputs, noise: Tensor | None) -> tuple[Tensor, ...]:
         m, x, _, alpha, sigma, seed = inputs
-        z = genfast.normal_noise(shape, seed, stream=Stream.TRAINING, device=m.device).double()
+        z = drawn_noise(shape, seed, Stream.TRAINING, m.device).double()
         with torch.enable_grad():
             out = reference(m.double(), x.double(), z, alpha.double(), sigma.double(), seed)
         if mode == "backward":
@@ -131,9 +131,10 @@ def cases(device: torch.device, quick: bool = False) -> Iterator[Case]:
                 if not quick and SHAPES.index(shape) % 2 == 0 and dtype != torch.float32:
                     continue
                 nbytes = 3 * tensor_bytes(shape, dtype)
-                for cache in caches(nbytes, device)[-1:]:
-                    if not quick:
-                        yield _case(variant, shape, dtype, device, cache, "forward")
+                states = caches(nbytes, device)
+                if not quick:
+                    yield _case(variant, shape, dtype, device, states[-1], "forward")
+                for cache in states[-1:] if quick else states:
                     yield _case(variant, shape, dtype, device, cache, "forward_backward")
         if not quick:
             yield _case(variant, (16, 3, 64, 64), torch.float32, device, "warm", "backward")

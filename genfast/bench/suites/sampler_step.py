@@ -12,7 +12,7 @@ from torch import Tensor
 import genfast
 from genfast.bench.case import Case, Contender, Inputs, torch_baselines
 from genfast.bench.suites import steps
-from genfast.bench.suites.shapes import DTYPES, NORMAL_FLOPS, QUICK, SHAPES, caches, tensor_bytes
+from genfast.bench.suites.shapes import DTYPES, NORMAL_FLOPS, QUICK, SHAPES, caches, drawn_noise, tensor_bytes
 from genfast.bench.suites.steps import Step
 from genfast.random import Stream
 
@@ -38,30 +38,22 @@ def _case(step: Step, shape: tuple[int, ...], dtype: torch.dtype, device: torch.
         return (out.x, out.history) if step.history else out.x
 
     def draw(inputs: Inputs) -> Tensor:
-        return genfast.normal_noise(shape, inputs[-1], stream=Stream.STEP, device=device)
+        return drawn_noise(shape, inputs[-1], Stream.STEP, device)
+
+    forward = mode == "forward"
+    eager, call = (step.eager, ours) if forward else (_with_gradient(step.eager), _with_gradient(ours))
 
     def truth(inputs: Inputs, noise: Tensor | None) -> tuple[Tensor, ...]:
         wide = [t.double() for t in inputs[:-1]]
-        return steps.as_tuple(step.eager(*wide, None, noise=None if noise is None else noise.double()))
+        return steps.as_tuple(eager(*wide, None, noise=None if noise is None else noise.double()))
 
-    eager, best = step.eager, step.best
-    call = ours
-    if mode == "forward_backward":
-        eager, call, truth_of = _with_gradient(eager), _with_gradient(ours), _with_gradient(step.eager)
-
-        def truth(inputs: Inputs, noise: Tensor | None) -> tuple[Tensor, ...]:
-            wide = [t.double() for t in inputs[:-1]]
-            return truth_of(*wide, None, noise=None if noise is None else noise.double())
-
-    baselines = torch_baselines(
-        eager, best if mode == "forward" else None, noise="given" if step.noise else "none"
-    )  # fmt: skip
-    if mode == "forward":
+    baselines = torch_baselines(eager, step.best if forward else None, noise="given" if step.noise else "none")
+    if forward:
         baselines = (*baselines, Contender(
             f"diffusers_{step.scheduler}", lambda: step.diffusers(device), noise="global" if step.noise else "none",
         ))  # fmt: skip
     outputs = 1 + (step.history > 0)
-    passes = tensors + outputs + (0 if mode == "forward" else 3)
+    passes = tensors + outputs + (0 if forward else 3)
     return Case(
         op="sampler_step", variant=step.name, shape=shape, dtype=dtype, mode=mode, cache=cache,
         make=make, call=call, truth=truth, draw=draw if step.noise else None, baselines=baselines,

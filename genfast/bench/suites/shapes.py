@@ -1,12 +1,16 @@
-"""The shapes and memory traffic that the suites share."""
+"""What the suites share: shapes, memory traffic, the noise of a seed."""
 
 from __future__ import annotations
 
 import math
 
 import torch
+from torch import Tensor
 
+import genfast
 from genfast.bench import machine
+from genfast.ops import _exact
+from genfast.random import as_seeds
 
 SHAPES: tuple[tuple[int, ...], ...] = (
     (1, 1, 28, 28),
@@ -26,10 +30,20 @@ NORMAL_FLOPS = 28
 """Per normal number: 27 of the logarithm, 21 of sine and cosine, 8 around them, for two numbers."""
 
 _COLD_FROM = 1 << 20
+_CHECKED = 4096
 
 
 def tensor_bytes(shape: tuple[int, ...], dtype: torch.dtype) -> int:
     return math.prod(shape) * dtype.itemsize
+
+
+def drawn_noise(shape: tuple[int, ...], seed: int, stream: int, device: torch.device) -> Tensor:
+    """The noise that a kernel draws from a seed, made again; the start of each sample is held against plain PyTorch."""
+    noise = genfast.normal_noise(shape, seed, stream=stream, device=device)
+    start = noise.flatten(1)[:, :_CHECKED]
+    if not torch.equal(start, _exact.normal(as_seeds("bench", seed, shape[0], device), stream, start.shape[1])):
+        raise RuntimeError("normal_noise does not give the noise of its contract")
+    return noise
 
 
 def caches(nbytes: int, device: torch.device) -> tuple[str, ...]:
