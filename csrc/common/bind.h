@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "launch.h"
+
 namespace genfast {
 
 namespace py = pybind11;
@@ -28,20 +30,20 @@ T* as_pointer(uintptr_t address) {
   return reinterpret_cast<T*>(address);
 }
 
-// Binds a kernel twice: `name` on the CPU, and `name`_cuda with the CUDA stream as one more argument.
-// `arguments` makes the kernel's parameters of the Python arguments.
+// Binds a kernel twice: `name` on the CPU, and `name`_cuda with the CUDA stream and its device as two
+// more arguments. `arguments` makes the kernel's parameters of the Python arguments.
 template <class Params, class... Args>
 void bind_kernel(py::module_& m, const std::string& name, Params (*arguments)(Args...), void (*cpu)(const Params&),
-                 void (*cuda)(const Params&, void*)) {
+                 void (*cuda)(const Params&, CudaStream)) {
   m.def(name.c_str(), [arguments, cpu](Args... args) {
     const Params p = arguments(args...);
     py::gil_scoped_release release;
     cpu(p);
   });
-  m.def((name + "_cuda").c_str(), [arguments, cuda](Args... args, uintptr_t cuda_stream) {
+  m.def((name + "_cuda").c_str(), [arguments, cuda](Args... args, uintptr_t stream, int device) {
     const Params p = arguments(args...);
     py::gil_scoped_release release;
-    cuda(p, as_pointer<void>(cuda_stream));
+    cuda(p, {as_pointer<void>(stream), device});
   });
 }
 

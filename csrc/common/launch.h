@@ -4,11 +4,21 @@
 
 #include <stdexcept>
 
+namespace genfast {
+
+// A stream, as torch has it, and the device it belongs to.
+struct CudaStream {
+  void* handle;
+  int device;
+};
+
+}  // namespace genfast
+
 #if defined(GENFAST_CUDA)
-#define GENFAST_CUDA_KERNEL(name, Params) void name##_cuda(const Params&, void* stream);
+#define GENFAST_CUDA_KERNEL(name, Params) void name##_cuda(const Params&, CudaStream);
 #else
-#define GENFAST_CUDA_KERNEL(name, Params)                                     \
-  inline void name##_cuda(const Params&, void*) {                             \
+#define GENFAST_CUDA_KERNEL(name, Params)                                          \
+  inline void name##_cuda(const Params&, CudaStream) {                             \
     throw std::runtime_error(#name ": this build of genfast has no CUDA kernels"); \
   }
 #endif

@@ -5,3 +5,10 @@
 #else
 #define GENFAST_HD inline __attribute__((always_inline))
 #endif
+
+// Before a loop that must be unrolled whole: a GPU keeps an array in registers only if its indices are constants.
+#if defined(__CUDACC__)
+#define GENFAST_UNROLL _Pragma("unroll")
+#else
+#define GENFAST_UNROLL _Pragma("GCC unroll 8")
+#endif

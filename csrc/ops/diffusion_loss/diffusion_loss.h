@@ -34,11 +34,18 @@ struct DiffusionLoss {
   GENFAST_HD bool draws() const { return noise == nullptr && target != Target::x0; }
   GENFAST_HD float weight_of(int64_t sample) const { return weight != nullptr ? weight[sample] : 1.0f; }
   // d loss / d m = gradient_scale * (m - target).
-  GENFAST_HD float gradient_scale(int64_t sample) const {
+  GENFAST_HD float gradient_scale(int64_t sample) const { return weight_of(sample) * gradient_share(); }
+  GENFAST_HD float gradient_share() const {
     const double share = reduction == Reduction::mean ? 1.0 / static_cast<double>(extent.batch) : 1.0;
-    return weight_of(sample) * static_cast<float>(2.0 * share / static_cast<double>(extent.numel));
+    return static_cast<float>(2.0 * share / static_cast<double>(extent.numel));
   }
 };
+
+// The CUDA kernel makes one partial sum of so many quads. It, and so every bit of the loss, depends on the shape alone.
+constexpr int64_t kChunkSlots = 1024;
+inline int64_t loss_chunks(int64_t slots) { return slots <= kChunkSlots ? 1 : (slots + kChunkSlots - 1) / kChunkSlots; }
+// Doubles of its workspace: in channels_last a sample has at most one slot per element.
+inline int64_t diffusion_loss_workspace(int64_t batch, int64_t numel) { return batch * loss_chunks(numel); }
 
 // target = c_z * z + c_0 * x_0.
 struct TargetFactors {

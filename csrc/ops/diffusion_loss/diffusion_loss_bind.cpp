@@ -70,6 +70,7 @@ static PyObject* direct(PyObject* const* args) {
 
 static const BindOp bind([](py::module_& m) {
   bind_kernel(m, "diffusion_loss", arguments, diffusion_loss_cpu, diffusion_loss_cuda);
+  m.def("diffusion_loss_workspace", &diffusion_loss_workspace);
   bind_direct<direct, 12>(m, "diffusion_loss_direct");
 });
 

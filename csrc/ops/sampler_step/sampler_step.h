@@ -76,7 +76,9 @@ GENFAST_HD void step_element(const SamplerStep& p, const StepRow& c, float model
   }
   F result = S::fma(S::splat(c.b_0), x0, x * c.b_x);
   result = S::fma(S::splat(c.b_m), m, result);
-  for (int k = 0; k < p.history_length; ++k) result = S::fma(S::splat(c.h[k]), at.history(k), result);
+  GENFAST_UNROLL
+  for (int k = 0; k < kMaxHistory; ++k)
+    if (k < p.history_length) result = S::fma(S::splat(c.h[k]), at.history(k), result);
   if (draws_z) result = S::fma(S::splat(c.s), at.z(), result);
   if (p.known != nullptr) {
     F target = at.known() * c.k_0;

@@ -1,0 +1,95 @@
+#include "diffusion_loss.h"
+
+#include "common/quads.cuh"
+#include "common/reduce.cuh"
+
+namespace genfast {
+namespace {
+
+constexpr int kWarps = kBlockThreads / 32;
+
+// partial[sample, chunk] = w / numel * sum (m - target)^2, and the gradient. A
+// block row is a sample, blockIdx.x a chunk.
+template <class M, class X, bool kChannelsLast>
+__global__ void __launch_bounds__(kBlockThreads)
+    loss_kernel(const __grid_constant__ DiffusionLoss p, const __grid_constant__ QuadPlan plan, float gradient_share) {
+  GENFAST_SHARED(double, sums, kWarps);
+  const int64_t sample = thread_sample();
+  float sum = 0.0f;
+  if (sample < plan.batch) {
+    const TargetFactors c = target_factors(p.target, p.alpha[sample], p.sigma[sample]);
+    const float scale = p.weight_of(sample) * gradient_share;
+    const bool draws = p.draws();
+    const uint64_t seed = draws ? p.source.of(sample) : 0;
+    const int64_t begin = blockIdx.x * kChunkSlots;
+    const int64_t end = begin + kChunkSlots < plan.slots ? begin + kChunkSlots : plan.slots;
+    for (int64_t slot = begin + threadIdx.x; slot < end; slot += blockDim.x) {
+      const auto quad = quad_at<kChannelsLast>(plan, sample, slot);
+      if (!quad.exists()) continue;
+      const Four::F m = load_quad<M>(p.model_output, quad), x = load_quad<X>(p.x_start, quad);
+      Four::F z = Four::splat(0.0f);
+      if (p.noise != nullptr) z = load_quad<X>(p.noise, quad);
+      if (draws) z = draw_quad<true>(seed, p.stream, quad);
+      const Four::F d = loss_difference<Four>(m, x, z, c);
+      GENFAST_UNROLL
+      for (int k = 0; k < 4; ++k)
+        if (k < quad.count) sum = Scalar::fma(d.v[k], d.v[k], sum);
+      if (p.gradient != nullptr) store_quad<M>(p.gradient, quad, d * scale);
+    }
+  }
+  const double total = sum_row(sum, sums);
+  if (threadIdx.x == 0 && sample < plan.batch)
+    p.partial[sample * gridDim.x + blockIdx.x] = total * (p.weight_of(sample) / static_cast<double>(plan.numel));
+}
+
+// The loss of every sample: a row of the block sums its chunks.
+__global__ void __launch_bounds__(kBlockThreads)
+    sample_sums_kernel(const __grid_constant__ DiffusionLoss p, int64_t chunks) {
+  const int64_t sample = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
+  double total = 0.0;
+  if (sample < p.extent.batch)
+    for (int64_t i = threadIdx.x; i < chunks; i += blockDim.x) total += p.partial[sample * chunks + i];
+  total = sum_row(total, nullptr);
+  if (threadIdx.x == 0 && sample < p.extent.batch) p.loss[sample] = static_cast<float>(total);
+}
+
+// The loss of the batch, by one block.
+__global__ void __launch_bounds__(kBlockThreads)
+    batch_sum_kernel(const __grid_constant__ DiffusionLoss p, int64_t chunks) {
+  GENFAST_SHARED(double, sums, kWarps);
+  double total = 0.0;
+  for (int64_t i = threadIdx.x; i < p.extent.batch * chunks; i += blockDim.x) total += p.partial[i];
+  total = sum_row(total, sums);
+  if (threadIdx.x != 0) return;
+  if (p.reduction == Reduction::mean) total /= static_cast<double>(p.extent.batch);
+  p.loss[0] = static_cast<float>(total);
+}
+
+}  // namespace
+
+void diffusion_loss_cuda(const DiffusionLoss& p, CudaStream stream) {
+  const char* const op = "diffusion_loss";
+  const QuadPlan plan(p.extent, p.draws(), {p.model_output, p.x_start, p.noise, p.gradient});
+  const int64_t chunks = loss_chunks(plan.slots);
+  if (p.extent.batch > 0) {
+    const dim3 threads = quad_threads(plan);
+    const dim3 blocks = quad_blocks(chunks, plan.batch, threads);
+    dispatch_dtype(p.dtype, [&](auto* type) {
+      dispatch_dtype(p.x_dtype, [&](auto* x_type) {
+        using M = std::remove_pointer_t<decltype(type)>;
+        using X = std::remove_pointer_t<decltype(x_type)>;
+        const auto kernel = plan.channels ? loss_kernel<M, X, true> : loss_kernel<M, X, false>;
+        launch(op, stream, kernel, blocks, threads, 0, p, plan, p.gradient_share());
+      });
+    });
+  }
+  if (p.reduction != Reduction::none) {
+    launch(op, stream, batch_sum_kernel, 1, kBlockThreads, 0, p, chunks);
+  } else if (p.extent.batch > 0) {
+    const dim3 threads(32, kWarps);
+    const unsigned blocks = static_cast<unsigned>((p.extent.batch + kWarps - 1) / kWarps);
+    launch(op, stream, sample_sums_kernel, blocks, threads, 0, p, chunks);
+  }
+}
+
+}  // namespace genfast
