@@ -27,7 +27,7 @@ QUICK: tuple[tuple[int, ...], ...] = ((1, 1, 28, 28), (1, 4, 64, 64), (8, 3, 256
 DTYPES = (torch.float32, torch.bfloat16)
 
 NORMAL_FLOPS = 28
-"""Per normal number: 27 of the logarithm, 21 of sine and cosine, 8 around them, for two numbers."""
+"""Per normal number: about half of what a logarithm, a square root, a sine and a cosine take."""
 
 _COLD_FROM = 1 << 20
 _CHECKED = 4096
