@@ -1,5 +1,6 @@
 """The ops. Importing this package registers every one of them with PyTorch as ``torch.ops.genfast.<op>``."""
 
+from genfast.ops import _template  # noqa: F401  (what a new op is copied from)
 from genfast.ops.add_noise import add_noise
 from genfast.ops.diffusion_loss import diffusion_loss, loss_weight
 from genfast.ops.normal_noise import normal_noise
