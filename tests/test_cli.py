@@ -179,6 +179,7 @@ def test_missing_backend_is_a_usage_error(call, checkpoint, monkeypatch):
         (("--lr", "nan"), 2, "lr must be a number"),
         (("--target", "score"), 2, "target must be one of epsilon, v, x0, flow, got 'score'"),
         (("--schedule", "wavy"), 2, "unknown kind 'wavy', expected one of linear"),
+        (("--schedule", "betas"), 2, "the kind 'betas' needs betas="),
         (("--model", "{empty}/none.json"), 2, "cannot read"),
         (("--channels", "3"), 1, "the images of digits are grey"),
         (("--resume",), 1, "there is no checkpoint to resume"),

@@ -39,6 +39,8 @@ def _plainly(command: Callable[P, None]) -> Callable[P, None]:
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        from torch import OutOfMemoryError
+
         from genfast.training import TrainingDiverged
 
         try:
@@ -46,7 +48,7 @@ def _plainly(command: Callable[P, None]) -> Callable[P, None]:
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from None
-        except (ValueError, ImportError, OSError, TrainingDiverged, MemoryError) as error:
+        except (ValueError, ImportError, OSError, TrainingDiverged, OutOfMemoryError) as error:
             raise _fail(error, 1) from None
         except KeyboardInterrupt:
             raise _fail("interrupted", 130) from None
@@ -58,7 +60,7 @@ def _usage(check: Callable[[], Any]) -> Any:
     """The value of ``check``; what it objects to is a mistake in the arguments: exit code 2."""
     try:
         return check()
-    except (ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise _fail(error, 2) from None
 
 

@@ -75,11 +75,15 @@ def _find(root: Path, kind: str, split: str, subset: str | None) -> tuple[Path, 
         raise ValueError(f"{root}: no such folder")
     wanted = ("train",) if split == "train" else ("test", "t10k")
     found: dict[tuple[str | None, str], Path] = {}
+    places: dict[str | None, set[Path]] = {}
     # Plain files sort before their .gz, and the first one found stays.
     for path in sorted((p for p in root.rglob("*") if p.is_file()), key=str):
         match = _NAME.fullmatch(path.name)
         if match and match["split"] in wanted:
             found.setdefault((match["subset"], match["kind"]), path)
+            # Some archives put every file into a folder of its own name.
+            place = path.parent.parent if path.parent.name == path.name else path.parent
+            places.setdefault(match["subset"], set()).add(place)
     available = sorted({s for s, _ in found if s in EMNIST_CLASSES})
     if kind == "emnist":
         if subset is None and len(available) > 1:
@@ -89,11 +93,13 @@ def _find(root: Path, kind: str, split: str, subset: str | None) -> tuple[Path, 
         subset = subset or (available[0] if available else None)
     if kind == "emnist" and subset is None:
         raise ValueError(f"{root}: holds no file named emnist-...-{wanted[0]}-images-idx3-ubyte or ....gz")
-    for part in ("images", "labels"):
+    for part, number in (("images", 3), ("labels", 1)):
         if (subset, part) not in found:
-            prefix = f"emnist-{subset}-" if subset else ""
-            number = 3 if part == "images" else 1
-            raise ValueError(f"{root}: holds no file named {prefix}{wanted[-1]}-{part}-idx{number}-ubyte or ....gz")
+            start = f"emnist-{subset}-{wanted[0]}" if subset else wanted[-1]
+            raise ValueError(f"{root}: holds no file named {start}-{part}-idx{number}-ubyte or ....gz")
+    if len(places[subset]) > 1:
+        listed = ", ".join(sorted(map(str, places[subset])))
+        raise ValueError(f"{root}: holds several data sets; name the folder of one: {listed}")
     return found[subset, "images"], found[subset, "labels"], subset
 
 

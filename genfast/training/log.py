@@ -21,7 +21,7 @@ class Log:
     Args:
         trainer: the run.
         folder: where the event files go, or None.
-        sample_every: steps between grids of samples, 0 for none.
+        sample_every: steps between grids of samples, of which the last step gives one too; 0 for none.
         progress: show a bar; where stderr is no terminal, twenty lines in all.
     """
 
@@ -63,7 +63,8 @@ class Log:
             return
         for name in ("loss", "grad_norm", "lr"):
             self._writer.add_scalar(name, getattr(result, name), result.step)
-        if self._sample_every and result.step % self._sample_every == 0:
+        last = result.step == self._trainer.config.steps
+        if self._sample_every and (last or result.step % self._sample_every == 0):
             self._writer.add_image("samples", self._samples(), result.step, dataformats="HWC")
 
     def _samples(self) -> Any:

@@ -24,7 +24,7 @@ def digits(seed: int = 0) -> Recipe:
     return Recipe(
         UNetConfig.digits(),
         Schedule("cosine"),
-        TrainingConfig(steps=1000, batch_size=128, lr=2e-3, warmup=100, ema_decay=0.99, target="v", seed=seed),
+        TrainingConfig(steps=700, batch_size=128, lr=3e-3, warmup=70, ema_decay=0.99, target="v", seed=seed),
     )
 
 

@@ -63,7 +63,7 @@ def train_diffusion(
         resume: go on from the checkpoint in ``out``.
         device: where.
         save_every: steps between checkpoints; the last step is always saved.
-        sample_every: steps between grids of samples in the logs, 0 for none.
+        sample_every: steps between grids of samples in the logs, of which the last step gives one too; 0 for none.
         tensorboard: write loss, learning rate, norm of the gradient and samples to ``out/logs``.
         progress: show a bar on stderr.
         workers: processes that read images.

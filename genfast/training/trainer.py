@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from genfast.data import Images, Shuffle
 from genfast.models import UNet
 from genfast.ops import add_noise, diffusion_loss, uniform_noise
-from genfast.random import Stream, mix_seed, to_signed64
+from genfast.random import Seeds, Stream, as_seeds, mix_seed, to_signed64
 from genfast.schedules import Schedule
 from genfast.training.checkpoint import Checkpoint, save_checkpoint
 from genfast.training.config import TrainingConfig
@@ -112,7 +112,9 @@ class Trainer:
         lr = self.config.lr_at(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        with _own_random_state(self.device, mix_seed(self.config.seed, self.position)):
+        # Only dropout draws from torch's generator.
+        dropout = self.model.config.dropout > 0
+        with _own_random_state(self.device, mix_seed(self.config.seed, self.position)) if dropout else nullcontext():
             loss = self.loss(pixels, labels, seeds)
             loss.backward()
         limit = math.inf if self.config.clip is None else self.config.clip
@@ -131,9 +133,11 @@ class Trainer:
         self.position += len(pixels)
         return result
 
-    def loss(self, pixels: Tensor, labels: Tensor | None, seeds: int) -> Tensor:
-        """The loss on clean images of which the first has the seed ``seeds``, the next ``seeds + 1``, and so on."""
+    def loss(self, pixels: Tensor, labels: Tensor | None, seeds: Seeds) -> Tensor:
+        """The loss on clean images, whose times, noise and hidden labels come from ``seeds``."""
         config, batch = self.config, len(pixels)
+        if self.device.type == "cuda":
+            seeds = as_seeds("Trainer.loss", seeds, batch, pixels.device)
         if config.flips:
             mirrored = self._uniform(batch, seeds, Stream.AUGMENTATION) < 0.5
             pixels = torch.where(mirrored[:, None, None, None], pixels.flip(3), pixels)
@@ -152,7 +156,7 @@ class Trainer:
             prediction, pixels, alpha, sigma, target=config.target, weight=config.weight, seeds=seeds
         )  # fmt: skip
 
-    def _uniform(self, batch: int, seeds: int, stream: int) -> Tensor:
+    def _uniform(self, batch: int, seeds: Seeds, stream: int) -> Tensor:
         return uniform_noise([batch, 1], seeds, stream=stream, device=self.device)[:, 0]
 
     def checkpoint(self) -> Checkpoint:
@@ -217,7 +221,7 @@ def checked_device(device: torch.device | str) -> torch.device:
 
 @contextmanager
 def _own_random_state(device: torch.device, seed: int) -> Iterator[None]:
-    """Dropout draws from torch's generator: seed it for the step, and leave the caller's state as it was."""
+    """Seed torch's generators, and leave the caller's state as it was in the end."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield

@@ -72,6 +72,24 @@ def test_one_emnist_subset_of_several_must_be_named(tmp_path, images, labels):
         load(f"emnist:letters:{tmp_path}")
 
 
+def test_folder_of_several_data_sets_is_refused(tmp_path, images, labels):
+    for name in ("MNIST", "FashionMNIST"):
+        write(tmp_path, f"{name}/raw/train-images-idx3-ubyte", images)
+        write(tmp_path, f"{name}/raw/train-labels-idx1-ubyte", labels)
+    with pytest.raises(
+        ValueError, match=r"several data sets; name the folder of one: .*FashionMNIST/raw, .*/MNIST/raw"
+    ):
+        load(f"mnist:{tmp_path}")
+    assert len(load(f"mnist:{tmp_path}/MNIST")) == 5
+
+
+def test_archive_with_a_folder_per_file(tmp_path, images, labels):
+    for name, array in (("train-images-idx3-ubyte", images), ("train-labels-idx1-ubyte", labels)):
+        write(tmp_path, f"{name}/{name}", array)
+        write(tmp_path, name.replace("-idx", ".idx"), array)
+    assert len(load(f"mnist:{tmp_path}")) == 5
+
+
 def test_truncated_file_tells_expected_and_actual_bytes(tmp_path, images):
     path = tmp_path / "train-images-idx3-ubyte"
     data = idx_bytes(images)

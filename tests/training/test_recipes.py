@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from genfast.data import TensorImages
+from genfast.models import UNet
+from genfast.training import recipes
+
+
+@pytest.mark.parametrize(
+    ("shape", "classes"), [((1, 8, 8), 10), ((1, 28, 28), 47), ((3, 32, 32), None), ((3, 64, 64), 2)]
+)
+def test_every_kind_of_images_gets_a_network_that_takes_them(shape, classes):
+    labels = None if classes is None else torch.zeros(1, dtype=torch.int64)
+    images = TensorImages(torch.zeros(1, *shape), labels, None if classes is None else [str(c) for c in range(classes)])
+    recipe = recipes.for_images(images, seed=3)
+    assert recipe.training.seed == 3
+    with torch.device("meta"):
+        model = UNet(recipe.model)
+        assert model(torch.empty(2, *shape), torch.empty(2)).shape == (2, *shape)
+    assert model.config.classes == classes
+
+
+def test_images_that_are_not_square_are_refused():
+    with pytest.raises(ValueError, match="images must be square, got 8x6"):
+        recipes.for_images(TensorImages(torch.zeros(1, 1, 8, 6)))
