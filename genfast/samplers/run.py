@@ -152,6 +152,23 @@ def loop(
         yield Step(x, row, total, action.t, evaluation)
 
 
+def reported(steps: Iterator[Step], callback: Callable[[Step], object]) -> Iterator[Step]:
+    """The steps, each shown to ``callback`` first."""
+    for step in steps:
+        callback(step)
+        yield step
+
+
+def drain(steps: Iterator[Step], grad: bool) -> Tensor:
+    """The last state of a run."""
+    x = None
+    with torch.set_grad_enabled(grad and torch.is_grad_enabled()):
+        for step in steps:
+            x = step.x
+    assert x is not None
+    return x
+
+
 def _freeze_finished(mask: Tensor, row: int, plan: Plan) -> Tensor:
     """Mark finished samples as all to be painted, which their rows do by the identity: to blend again rounds again."""
     finished = [b for b, length in enumerate(plan.lengths) if length == row]

@@ -18,7 +18,7 @@ from genfast.samplers.guidance import Model, guided, unguided
 from genfast.samplers.options import Placement, Run, check_image, check_range, check_shape, per_sample
 from genfast.samplers.program import PREDICTIONS, Program, in_schedule_space, merge
 from genfast.samplers.progress import track
-from genfast.samplers.run import Extras, Level, Plan, Step, loop, start
+from genfast.samplers.run import Extras, Level, Plan, Step, drain, loop, reported, start
 from genfast.samplers.solvers import find
 from genfast.schedules import Schedule
 
@@ -135,7 +135,7 @@ class Sampler:
 
     def sample(self, model: Model, shape: Sequence[int], **run: Unpack[RunOptions]) -> Tensor:
         """Sample images of the shape ``[B, ...]`` from noise; see :class:`RunOptions`."""
-        return _last(self.iterate(model, shape, **run), run.get("grad", False))
+        return drain(self.iterate(model, shape, **run), run.get("grad", False))
 
     def iterate(self, model: Model, shape: Sequence[int], **run: Unpack[RunOptions]) -> Iterator[Step]:
         """:meth:`sample` as a generator that yields a :class:`Step` after every model evaluation."""
@@ -164,7 +164,7 @@ class Sampler:
         plan = self._plan(members, settings, place, batch)
         points = [self.program(*member).rows[0].at for member in members]
         x, model_input = _start(image, [Level(p.a, p.s, p.c) for p in points], settings, place, settings.noise)
-        return _last(self._run(model, x, model_input, plan, settings, place, Extras()), settings.grad)
+        return drain(self._run(model, x, model_input, plan, settings, place, Extras()), settings.grad)
 
     def inpaint(self, model: Model, image: Tensor, mask: Tensor, **run: Unpack[RunOptions]) -> Tensor:
         """Paint where ``mask`` is 1 and keep the image ``[B, ...]`` where it is 0.
@@ -187,7 +187,7 @@ class Sampler:
             ) from None
         known = image.to(place.device, place.dtype)
         mask = torch.empty_like(known).copy_(mask)
-        return _last(self._from_noise(model, tuple(image.shape), settings, place, known, mask), settings.grad)
+        return drain(self._from_noise(model, tuple(image.shape), settings, place, known, mask), settings.grad)
 
     def invert(self, model: Model, image: Tensor, **run: Unpack[RunOptions]) -> Tensor:
         """The state that this sampler's deterministic ODE carries to the image: DDIM inversion (Song et al. 2021).
@@ -203,7 +203,7 @@ class Sampler:
         plan = self._plan([(n, None) for n in steps], settings, place, batch)
         points = [self._member(n, None).rows[0].at for n in steps]
         x, model_input = _start(image, [Level(1.0, 0.0, p.c) for p in points], settings, place)
-        return _last(self._run(model, x, model_input, plan, settings, place, Extras()), settings.grad)
+        return drain(self._run(model, x, model_input, plan, settings, place, Extras()), settings.grad)
 
     def _from_noise(
         self, model: Model, shape: tuple[int, ...], settings: Run, place: Placement, known: Tensor | None,
@@ -287,30 +287,9 @@ class Sampler:
         extras.rescale = self.guidance_rescale
         extras.quantile, extras.largest = self.dynamic_threshold, self.threshold_max
         steps = loop(call, x, model_input, plan, place.model_dtype, extras, settings.grad)
-        return _observed(steps, len(plan.actions), settings, self.name)
-
-
-def _observed(steps: Iterator[Step], total: int, settings: Run, label: str) -> Iterator[Step]:
-    if settings.progress:
-        steps = track(steps, total, label)
-    if settings.callback is None:
-        return steps
-    return _called(steps, settings.callback)
-
-
-def _called(steps: Iterator[Step], callback: Callable[[Step], object]) -> Iterator[Step]:
-    for step in steps:
-        callback(step)
-        yield step
-
-
-def _last(steps: Iterator[Step], grad: bool) -> Tensor:
-    x = None
-    with torch.set_grad_enabled(grad and torch.is_grad_enabled()):
-        for step in steps:
-            x = step.x
-    assert x is not None
-    return x
+        if settings.progress:
+            steps = track(steps, len(plan.actions), self.name)
+        return steps if settings.callback is None else reported(steps, settings.callback)
 
 
 def _start(

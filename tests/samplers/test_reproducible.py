@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
+from trajectories import COSINE, SHAPE, make, model
 
 import genfast
 from genfast.samplers import samplers
 
-SHAPE = (1, 5, 6)
-COSINE, FLOW = genfast.Schedule.cosine(), genfast.Schedule.flow(shift=2.0)
 BACKENDS = [name for name, missing in genfast.backends().items() if missing is None and name in ("cpu", "reference")]
-
-
-def model(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-    """Elementwise and of exact operations only, so that batch size and position cannot change its bits."""
-    return 0.75 * x + t.to(x.dtype).reshape(-1, 1, 1, 1) * 2.0**-13 - 0.0625
-
-
-def make(name: str, **options: object) -> genfast.Sampler:
-    return genfast.Sampler(name, FLOW if name.startswith("flow") else COSINE, clip=2.0, **options)
 
 
 @pytest.mark.parametrize("name", samplers())
@@ -40,6 +35,34 @@ def test_backends_agree(name, backend):
     expected = sampler.sample(model, (2, *SHAPE), steps=6, seeds=5)
     with genfast.backend(backend):
         assert torch.equal(sampler.sample(model, (2, *SHAPE), steps=6, seeds=5), expected)
+
+
+def test_triton_agrees():
+    """In a process of its own, because Triton must be told to interpret before it is imported."""
+    pytest.importorskip("triton", reason="the package triton is not installed")
+    here = Path(__file__).parent
+    paths = [str(here.parents[1]), str(here.parent / "triton_kernels" / "interpreted"), *sys.path[1:]]
+    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(paths)}
+    environment.pop("GENFAST_BACKEND", None)
+    result = subprocess.run(
+        [sys.executable, here / "trajectories.py"], env=environment, capture_output=True, text=True, timeout=280
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.split() == list(samplers())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is present")
+@pytest.mark.parametrize("backend", ["cuda", "triton"])
+@pytest.mark.parametrize("name", samplers())
+def test_gpu_agrees(name, backend):
+    missing = genfast.backends()[backend]
+    if missing is not None:
+        pytest.skip(missing)
+    sampler = make(name)
+    with genfast.backend(backend):
+        found = sampler.sample(model, (2, *SHAPE), steps=6, seeds=5, device="cuda")
+    assert torch.equal(found.cpu(), sampler.sample(model, (2, *SHAPE), steps=6, seeds=5))
 
 
 def test_seeds_as_int_list_and_tensor():
