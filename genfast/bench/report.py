@@ -12,7 +12,7 @@ from genfast.bench.record import FAILED, OK, UNAVAILABLE, Record
 HEADER = (
     "op", "case", "mode", "cache", "baseline", "genfast us", "baseline us", "speedup", "error", "of limit", "note"
 )  # fmt: skip
-_NUMERIC = frozenset(("genfast us", "baseline us", "speedup", "error", "of limit", "goal", "measured", "compile s"))
+_NUMERIC = frozenset(("genfast us", "baseline us", "speedup", "error", "of limit", "measured"))
 
 
 def number(value: float | None, digits: int = 3) -> str:
