@@ -35,7 +35,7 @@ class Tile(NamedTuple):
 _LARGE, _SMALL, _TINY = Tile(1, 256, 1), Tile(16, 16, 1), Tile(256, 1, 1)
 _FEW_CHANNELS, _MANY_CHANNELS = Tile(1, 64, 4), Tile(1, 8, 32)
 VECTOR = 8
-"""Planes that are a multiple of this are read and written as vectors."""
+"""Planes that are a multiple of this are read and written as vectors: they are counted in ``groups`` of as many."""
 
 
 class Plan(NamedTuple):
@@ -83,14 +83,17 @@ def launch(kernel: Any, programs: int, warps: int, arguments: tuple[Any, ...], c
 @triton.jit
 def blocks(quad_blocks, channel_blocks, SAMPLES: tl.constexpr, CHANNELS: tl.constexpr):
     """The first sample of this program's tile and its block of quads and of channels, int64."""
-    program = tl.program_id(0).to(tl.int64)
+    # A grid has less than 2**31 programs, and a division in 64 bits is slow.
+    quad_blocks = quad_blocks.to(tl.int32)
+    program = tl.program_id(0)
     quad_block = program % quad_blocks
     sample = program // quad_blocks
     channel_block = tl.zeros_like(sample)
     if CHANNELS > 1:
+        channel_blocks = channel_blocks.to(tl.int32)
         channel_block = sample % channel_blocks
         sample = sample // channel_blocks
-    return sample * SAMPLES, quad_block, channel_block
+    return sample.to(tl.int64) * SAMPLES, quad_block.to(tl.int64), channel_block.to(tl.int64)
 
 
 @triton.jit
