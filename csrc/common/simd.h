@@ -101,14 +101,14 @@ GENFAST_HD VQ xor3(VQ a, VQ b, VQ c) {
 #endif
 }
 
-// The low words of `even` in the even 32-bit lanes, those of `odd` in the odd ones.
-GENFAST_HD VU interleave_low(VQ even, VQ odd) {
+// The low words of `even` in the even 32-bit lanes, the high words of `odd` in the odd ones.
+GENFAST_HD VU interleave(VQ even, VQ odd) {
 #if defined(__AVX512F__)
-  return (VU)_mm512_mask_blend_epi32(0xAAAA, (__m512i)even, (__m512i)(odd << 32));
+  return (VU)_mm512_mask_blend_epi32(0xAAAA, (__m512i)even, (__m512i)odd);
 #elif defined(__AVX2__)
-  return (VU)_mm256_blend_epi32((__m256i)even, (__m256i)(odd << 32), 0xAA);
+  return (VU)_mm256_blend_epi32((__m256i)even, (__m256i)odd, 0xAA);
 #else
-  return (VU)((even & 0xFFFFFFFFu) | (odd << 32));
+  return (VU)((even & 0xFFFFFFFFu) | (odd & 0xFFFFFFFF00000000u));
 #endif
 }
 

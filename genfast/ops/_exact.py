@@ -59,16 +59,16 @@ def uniform(words: Tensor) -> Tensor:
     return (words >> 8).float() * 2.0**-24
 
 
-# log(1 + f) = f - f^2/2 + f^3 * LOG(f) for f in [sqrt(1/2) - 1, sqrt(2) - 1] (Moshier, Cephes)
+# -2 ln(1 - g) = 2 g + g^2 LOG(g) for 1 - g in [3/4, 3/2), minimax
 LOG = (
-    7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1,
-    -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1,
+    1.1131484993e-1, 2.4423389113e-1, 3.0000796274e-1, 3.3613510454e-1,
+    3.9948556319e-1, 4.9988062999e-1, 6.6667241209e-1, 1.0000010649,
 )  # fmt: skip
-LN2_HIGH, LN2_LOW = 0.693359375, -2.12194440e-4
-SQRT_HALF_BITS = 0x3F3504F3
-# Chebyshev fits on |d| <= 1/8: sin(2 pi d) = d * SIN(d^2), cos(2 pi d) = COS(d^2)
-SIN = (-75.4016127027, 81.5925428713, -41.3416625705, 6.28318528781)
-COS = (59.2201689583, -85.4428446731, 64.9393161357, -19.7392086501, 1.0)
+MINUS_TWO_LN2 = -1.3862943611
+THREE_QUARTERS_BITS = 0x3F400000
+# Minimax on |d| <= 1/2: sin(pi d) = d * SIN(d^2), cos(pi d) = COS(d^2)
+SIN = (0.07722012901, -0.5980451742, 2.550031377, -5.167706879, 3.14159258)
+COS = (-0.02442069995, 0.2349539257, -1.335216105, 4.0587096, -4.934802156, 1.0)
 ROUND_MAGIC = 12582912.0  # 1.5 * 2**23: adding it leaves the nearest integer in the low mantissa bits
 
 
@@ -85,31 +85,22 @@ def unit(words: Tensor) -> Tensor:
     return fma(w, torch.full_like(w, 2.0**-32), torch.full_like(w, 2.0**-33))
 
 
-def log_unit(u: Tensor) -> Tensor:
-    """Natural logarithm of normal float32 numbers in (0, 1]."""
-    shifted = u.view(torch.int32) - SQRT_HALF_BITS
+def minus_two_log(u: Tensor) -> Tensor:
+    """``-2 ln(u)`` of normal float32 numbers in (0, 1]."""
+    shifted = u.view(torch.int32) - THREE_QUARTERS_BITS
     k = (shifted >> 23).float()
-    f = ((shifted & 0x007FFFFF) + SQRT_HALF_BITS).view(torch.float32) - 1.0
-    z = f * f
-    tail = f * z * _horner(LOG, f)
-    tail = fma(k, torch.full_like(k, LN2_LOW), tail)
-    tail = fma(z, torch.full_like(z, -0.5), tail)
-    return fma(k, torch.full_like(k, LN2_HIGH), f + tail)
+    g = 1.0 - ((shifted & 0x007FFFFF) + THREE_QUARTERS_BITS).view(torch.float32)
+    return fma(k, torch.full_like(k, MINUS_TWO_LN2), fma(g * g, _horner(LOG, g), g + g))
 
 
-def sincos_turns(v: Tensor) -> tuple[Tensor, Tensor]:
-    """``sin(2 pi v)`` and ``cos(2 pi v)`` for float32 ``v`` in [0, 1]."""
-    magic = torch.full_like(v, ROUND_MAGIC)
-    rounded = fma(v, torch.full_like(v, 4.0), magic)
-    quadrant = rounded.view(torch.int32)
-    d = fma(rounded - magic, torch.full_like(v, -0.25), v)
+def sincos_half_turns(v: Tensor) -> tuple[Tensor, Tensor]:
+    """``sin(pi v)`` and ``cos(pi v)`` for float32 ``v`` in [0, 2]."""
+    rounded = v + ROUND_MAGIC
+    d = v - (rounded - ROUND_MAGIC)
     t = d * d
-    s, c = d * _horner(SIN, t), _horner(COS, t)
-    odd = (quadrant & 1) != 0
-    sine, cosine = torch.where(odd, c, s), torch.where(odd, s, c)
-    sine = torch.where((quadrant & 2) != 0, -sine, sine)
-    cosine = torch.where((quadrant + 1 & 2) != 0, -cosine, cosine)
-    return sine, cosine
+    sine, cosine = d * _horner(SIN, t), _horner(COS, t)
+    odd = (rounded.view(torch.int32) & 1) != 0
+    return torch.where(odd, -sine, sine), torch.where(odd, -cosine, cosine)
 
 
 def normal(seeds: Tensor, stream: Tensor | int, numel: int) -> Tensor:
@@ -117,8 +108,8 @@ def normal(seeds: Tensor, stream: Tensor | int, numel: int) -> Tensor:
     words = philox_words(seeds, stream, (numel + 3) // 4 * 4).unflatten(1, (-1, 2))
     u, v = unit(words[..., 0]), unit(words[..., 1])
     # Through float64, because torch's own float32 root is an ulp off where a vector library computes it.
-    radius = torch.sqrt((-2.0 * log_unit(u)).double()).float()
-    sine, cosine = sincos_turns(v)
+    radius = torch.sqrt(minus_two_log(u).double()).float()
+    sine, cosine = sincos_half_turns(2.0 * v)
     return torch.stack((radius * sine, radius * cosine), dim=-1).flatten(1)[:, :numel]
 
 

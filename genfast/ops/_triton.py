@@ -166,9 +166,8 @@ def philox(quad, stream, seed):
 LOG = tl.constexpr(_exact.LOG)
 SIN = tl.constexpr(_exact.SIN)
 COS = tl.constexpr(_exact.COS)
-LN2_HIGH = tl.constexpr(_exact.LN2_HIGH)
-LN2_LOW = tl.constexpr(_exact.LN2_LOW)
-SQRT_HALF_BITS = tl.constexpr(_exact.SQRT_HALF_BITS)
+MINUS_TWO_LN2 = tl.constexpr(_exact.MINUS_TWO_LN2)
+THREE_QUARTERS_BITS = tl.constexpr(_exact.THREE_QUARTERS_BITS)
 ROUND_MAGIC = tl.constexpr(_exact.ROUND_MAGIC)
 
 
@@ -186,38 +185,26 @@ def _unit(word):
 
 
 @triton.jit
-def _log_unit(u):
-    shifted = u.to(tl.int32, bitcast=True) - SQRT_HALF_BITS
+def _minus_two_log(u):
+    shifted = u.to(tl.int32, bitcast=True) - THREE_QUARTERS_BITS
     k = (shifted >> 23).to(tl.float32)
-    f = ((shifted & 0x007FFFFF) + SQRT_HALF_BITS).to(tl.float32, bitcast=True) - 1.0
-    z = f * f
-    tail = f * z * _horner(LOG, 9, f)
-    tail = tl.fma(k, LN2_LOW, tail)
-    tail = tl.fma(z, -0.5, tail)
-    return tl.fma(k, LN2_HIGH, f + tail)
-
-
-@triton.jit
-def _signed(value, quadrant):
-    # By the sign bit, because 0 - x is no negation of +0.
-    return (value.to(tl.int32, bitcast=True) ^ ((quadrant & 2) << 30)).to(tl.float32, bitcast=True)
+    g = 1.0 - ((shifted & 0x007FFFFF) + THREE_QUARTERS_BITS).to(tl.float32, bitcast=True)
+    return tl.fma(k, MINUS_TWO_LN2, tl.fma(g * g, _horner(LOG, 8, g), g + g))
 
 
 @triton.jit
 def _box_muller(word0, word1):
     """Two standard normals (Box and Muller 1958), the bits of :func:`genfast.ops._exact.normal`."""
-    radius = tl.sqrt_rn(-2.0 * _log_unit(_unit(word0)))
-    v = _unit(word1)
-    rounded = tl.fma(v, 4.0, ROUND_MAGIC)
-    quadrant = rounded.to(tl.int32, bitcast=True)
-    d = tl.fma(rounded - ROUND_MAGIC, -0.25, v)
+    radius = tl.sqrt_rn(_minus_two_log(_unit(word0)))
+    # Half turns: twice the unit of word1, exactly.
+    v = tl.fma(word1.to(tl.float32), 2.0**-31, 2.0**-32)
+    rounded = v + ROUND_MAGIC
+    d = v - (rounded - ROUND_MAGIC)
     t = d * d
-    s = d * _horner(SIN, 4, t)
-    c = _horner(COS, 5, t)
-    odd = (quadrant & 1) != 0
-    sine = _signed(tl.where(odd, c, s), quadrant)
-    cosine = _signed(tl.where(odd, s, c), quadrant + 1)
-    return radius * sine, radius * cosine
+    # By the sign bit, because 0 - x is no negation of +0.
+    flip = rounded.to(tl.int32, bitcast=True) << 31
+    radius = (radius.to(tl.int32, bitcast=True) ^ flip).to(tl.float32, bitcast=True)
+    return radius * (d * _horner(SIN, 5, t)), radius * _horner(COS, 6, t)
 
 
 @triton.jit

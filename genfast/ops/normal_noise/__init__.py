@@ -31,7 +31,7 @@ def normal_noise(
        in contiguous (C, H, W) order whatever the memory format.
     2. A word w becomes ``u = fma(w, 2**-32, 2**-33)``, in (0, 1].
     3. Box and Muller (1958) on the words (0, 1) and (2, 3): ``sqrt(-2 ln u0) * sin(2 pi u1)`` for
-       the first element of a pair and ``... * cos(2 pi u1)`` for the second, within 6e-7 of the
+       the first element of a pair and ``... * cos(2 pi u1)`` for the second, within 1e-6 of the
        exact value; then one rounding to ``dtype``.
 
     Args:
