@@ -142,7 +142,8 @@ template <class T, class Q>
 __device__ __forceinline__ void store_quad(void* tensor, const Q& quad, const Four::F& x) {
   T* p = static_cast<T*>(tensor);
   if (quad.vector) {
-    *reinterpret_cast<typename Packed<T>::Words*>(p + quad.offset(0)) = Packed<T>::pack(x);
+    // An assignment may be taken apart by the compiler; this stays one store.
+    __stwb(reinterpret_cast<typename Packed<T>::Words*>(p + quad.offset(0)), Packed<T>::pack(x));
     return;
   }
   GENFAST_UNROLL

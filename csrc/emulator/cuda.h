@@ -77,34 +77,32 @@ T shuffle(unsigned mask, T value, int64_t lane, unsigned width, Place place) {
 
 }  // namespace genfast::emulator
 
-#define GENFAST_HERE \
-  genfast::emulator::Place { __builtin_FILE(), __builtin_LINE() }
+// Arguments that hold the place of the call.
+#define GENFAST_HERE const char *file = __builtin_FILE(), int line = __builtin_LINE()
 
-inline void __syncthreads(genfast::emulator::Place at = GENFAST_HERE) { genfast::emulator::wait_for_block(at); }
-inline void __syncwarp(unsigned mask = 0xFFFFFFFFu, genfast::emulator::Place at = GENFAST_HERE) {
-  genfast::emulator::vote(mask, true, at);
-}
-inline unsigned __ballot_sync(unsigned mask, bool value, genfast::emulator::Place at = GENFAST_HERE) {
-  return genfast::emulator::vote(mask, value, at);
+inline void __syncthreads(GENFAST_HERE) { genfast::emulator::wait_for_block({file, line}); }
+inline void __syncwarp(unsigned mask = 0xFFFFFFFFu, GENFAST_HERE) { genfast::emulator::vote(mask, true, {file, line}); }
+inline unsigned __ballot_sync(unsigned mask, bool value, GENFAST_HERE) {
+  return genfast::emulator::vote(mask, value, {file, line});
 }
 template <class T>
-T __shfl_sync(unsigned mask, T value, int lane, unsigned width = 32, genfast::emulator::Place at = GENFAST_HERE) {
+T __shfl_sync(unsigned mask, T value, int lane, unsigned width = 32, GENFAST_HERE) {
   const unsigned first = genfast::emulator::lane_of_thread() / width * width;
-  return genfast::emulator::shuffle(mask, value, first + lane % width, width, at);
+  return genfast::emulator::shuffle(mask, value, first + lane % width, width, {file, line});
 }
 template <class T>
-T __shfl_down_sync(unsigned mask, T value, unsigned by, unsigned width = 32,
-                   genfast::emulator::Place at = GENFAST_HERE) {
-  return genfast::emulator::shuffle(mask, value, int64_t{genfast::emulator::lane_of_thread()} + by, width, at);
+T __shfl_down_sync(unsigned mask, T value, unsigned by, unsigned width = 32, GENFAST_HERE) {
+  return genfast::emulator::shuffle(mask, value, int64_t{genfast::emulator::lane_of_thread()} + by, width,
+                                    {file, line});
 }
 template <class T>
-T __shfl_up_sync(unsigned mask, T value, unsigned by, unsigned width = 32, genfast::emulator::Place at = GENFAST_HERE) {
-  return genfast::emulator::shuffle(mask, value, int64_t{genfast::emulator::lane_of_thread()} - by, width, at);
+T __shfl_up_sync(unsigned mask, T value, unsigned by, unsigned width = 32, GENFAST_HERE) {
+  return genfast::emulator::shuffle(mask, value, int64_t{genfast::emulator::lane_of_thread()} - by, width,
+                                    {file, line});
 }
 template <class T>
-T __shfl_xor_sync(unsigned mask, T value, unsigned bits, unsigned width = 32,
-                  genfast::emulator::Place at = GENFAST_HERE) {
-  return genfast::emulator::shuffle(mask, value, genfast::emulator::lane_of_thread() ^ bits, width, at);
+T __shfl_xor_sync(unsigned mask, T value, unsigned bits, unsigned width = 32, GENFAST_HERE) {
+  return genfast::emulator::shuffle(mask, value, genfast::emulator::lane_of_thread() ^ bits, width, {file, line});
 }
 
 // Threads take turns, so that a plain update is atomic.
@@ -130,4 +128,8 @@ T atomicCAS(T* address, T expected, T value) {
 template <class T>
 T __ldg(const T* address) {
   return *address;
+}
+template <class T>
+void __stwb(T* address, T value) {
+  *address = value;
 }

@@ -1,0 +1,154 @@
+"""All that a GPU machine is for: build, test, look for memory errors and races, measure. Needs no network.
+
+Every stage has a time limit of its own, and a stage that fails does not keep the next from running. Ends with a
+table; the exit code says whether all went well. Records go to benchmarks/results/<machine>/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TOTAL_SECONDS = 530
+
+
+@dataclass
+class Outcome:
+    stage: str
+    status: str
+    seconds: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A command, how long it may take, how to sum its output up, and how it is skipped: with a reason."""
+
+    name: str
+    command: list[str]
+    seconds: int
+    summary: Callable[[str], str]
+    skip: str | None = None
+
+
+def found(pattern: str) -> Callable[[str], str]:
+    """The last line that matches a pattern."""
+
+    def summarise(output: str) -> str:
+        lines = [line.strip(" =") for line in output.splitlines() if re.search(pattern, line)]
+        return lines[-1] if lines else ""
+
+    return summarise
+
+
+def gpu_tests() -> list[str]:
+    """The files with tests for a GPU. Others may need packages that such a machine lacks."""
+    files = sorted(ROOT.glob("tests/**/test_*.py"))
+    return [str(f.relative_to(ROOT)) for f in files if "pytest.mark.gpu" in f.read_text()]
+
+
+def folder_name(device: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
+
+
+def stages(device: str, quick: bool) -> list[Stage]:
+    python = sys.executable
+    sanitizer = shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path="/usr/local/cuda/bin")
+    missing = None if sanitizer else "compute-sanitizer is not installed"
+    exercise = [python, "scripts/exercise.py"]
+    results = Path("benchmarks") / "results" / folder_name(device)
+    records = results / f"cuda-{time.strftime('%Y-%m-%d-%H%M%S')}.jsonl"
+
+    def sanitize(tool: str) -> list[str]:
+        return [sanitizer or "", "--tool", tool, "--error-exitcode", "9", "--target-processes", "all", *exercise]
+
+    # Plain addopts, because an option in pyproject.toml belongs to a plugin that may not be there.
+    tests = [
+        python, "-m", "pytest", "-m", "gpu", "-o", "addopts=", "-W", "ignore::pytest.PytestConfigWarning",
+        "-p", "no:cacheprovider", "-q", *gpu_tests(),
+    ]  # fmt: skip
+    bench = [python, "-m", "genfast.bench", "--device", "cuda", "--json", str(records), *(["--quick"] if quick else [])]
+    return [
+        Stage("build", [python, "setup.py", "build_ext", "--inplace"], 150, found(r"Linking|up.to.date|no work to do")),
+        Stage("gpu tests", tests, 150, found(r"\d+ (passed|failed|error|skipped)")),
+        Stage("memcheck", sanitize("memcheck"), 60, found("ERROR SUMMARY"), missing),
+        Stage("racecheck", sanitize("racecheck"), 60, found("RACECHECK SUMMARY"), missing),
+        Stage("benchmarks", bench, 240, lambda output: str(records) if (ROOT / records).exists() else ""),
+    ]
+
+
+def environment() -> dict[str, str]:
+    import torch
+
+    major, minor = torch.cuda.get_device_capability()
+    chosen = {"GENFAST_CUDA": "on", "GENFAST_CUDA_ARCHS": f"{major}{minor}", "PYTHONUNBUFFERED": "1"}
+    chosen["GENFAST_BUILD_DIR"] = str(ROOT / "build" / "gpu")
+    tools = [str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/local/cuda/bin"]
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**chosen, **os.environ, "PATH": os.pathsep.join(tools), "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def run(stage: Stage, env: dict[str, str], seconds: float) -> Outcome:
+    """Run one stage; its output is shown as it comes and its end kept for the summary."""
+    print(f"\n--- {stage.name}: {' '.join(stage.command)}", flush=True)
+    start = time.monotonic()
+    lines: list[str] = []
+    # A session of its own, so that whatever it started ends with it.
+    process = subprocess.Popen(
+        stage.command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    watch = threading.Timer(seconds, os.killpg, (process.pid, signal.SIGKILL))
+    watch.start()
+    assert process.stdout is not None
+    for line in process.stdout:
+        lines.append(line)
+        print(line, end="", flush=True)
+    code = process.wait()
+    took = time.monotonic() - start
+    watch.cancel()
+    status = "ok" if code == 0 else "out of time" if took >= seconds - 1 else f"FAILED ({code})"
+    return Outcome(stage.name, status, took, stage.summary("".join(lines)))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer shapes and rounds in the benchmarks")
+    options = parser.parse_args()
+    try:
+        import torch
+    except ImportError:
+        print(f"gpu: {sys.executable} has no torch: call make gpu PYTHON=... with one that has", file=sys.stderr)
+        return 2
+    if not torch.cuda.is_available():
+        print(
+            "gpu: torch finds no CUDA device on this machine; make test proves what can be proved here", file=sys.stderr
+        )
+        return 2
+    start, env, outcomes = time.monotonic(), environment(), []
+    device = torch.cuda.get_device_name()
+    for stage in stages(device, options.quick):
+        left = TOTAL_SECONDS - (time.monotonic() - start)
+        if stage.skip or left < 5:
+            outcomes.append(Outcome(stage.name, "skipped" if stage.skip else "out of time", 0.0, stage.skip or ""))
+            continue
+        outcomes.append(run(stage, env, min(stage.seconds, left)))
+    print(f"\n{device}, torch {torch.__version__}, CUDA {torch.version.cuda}, Python {sys.version.split()[0]}")
+    for one in outcomes:
+        print(f"{one.stage:<12} {one.status:<12} {one.seconds:6.1f} s  {one.note[:100]}")
+    return int(any(one.status not in ("ok", "skipped") for one in outcomes))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""The CUDA kernels on an emulated GPU: built once per session, and only where a source has changed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pybind11
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run_tool(*command: str) -> str:
+    """Run a build tool, preferring the one installed beside this Python; its output, or a failed test."""
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "PATH": path}
+    )
+    if done.returncode:
+        pytest.fail(f"{' '.join(command)} failed:\n{done.stdout[-8000:]}", pytrace=False)
+    return done.stdout
+
+
+def configure(build: Path, *options: str) -> None:
+    run_tool(
+        "cmake", "-S", str(ROOT), "-B", str(build), "-G", "Ninja", f"-DPython_EXECUTABLE={sys.executable}",
+        f"-Dpybind11_DIR={pybind11.get_cmake_dir()}", *options,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def emulated() -> ModuleType:
+    """genfast._emulated: every .cu file, compiled by the host's compiler."""
+    build = ROOT / "build" / "emulator"
+    configure(build, "-DGENFAST_CUDA=off", "-DGENFAST_EMULATOR=ON")
+    run_tool("cmake", "--build", str(build), "--target", "_emulated")
+    (library,) = build.glob("_emulated*.so")
+    spec = importlib.util.spec_from_file_location("genfast._emulated", library)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

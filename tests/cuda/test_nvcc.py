@@ -1,0 +1,113 @@
+"""What nvcc makes of the kernels, with the flags of the build, and that the module imports without a driver."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, configure, run_tool
+
+import genfast
+from genfast.backend import native
+
+ARCHS = ("80", "90", "100")
+SOURCES = sorted(ROOT.glob("csrc/ops/*/*_cuda.cu"))
+
+pytestmark = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
+
+
+@pytest.fixture(scope="session")
+def commands() -> dict[Path, list[str]]:
+    """How the build compiles each .cu file."""
+    build = ROOT / "build" / "nvcc"
+    configure(
+        build, "-DGENFAST_CUDA=on", f"-DGENFAST_CUDA_ARCHS={';'.join(ARCHS)}", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON"
+    )
+    entries = json.loads((build / "compile_commands.json").read_text())
+    return {Path(e["file"]): shlex.split(e["command"]) for e in entries if e["file"].endswith(".cu")}
+
+
+class Compiled:
+    """PTX of a .cu file, and ptxas's report on the machine code."""
+
+    def __init__(self, command: list[str], folder: Path) -> None:
+        start = command.index("-x")
+        flags = [f for f in command[:start] if "generate-code" not in f]
+        source = command[command.index("-c") + 1]
+        flags += ["-arch=sm_90", "-Xptxas=-v", "-cubin", "--keep", f"--keep-dir={folder}"]
+        self.report = run_tool(*flags, source, "-o", str(folder / "out.cubin"))
+        (ptx,) = folder.glob("*.ptx")
+        self.ptx = ptx.read_text()
+
+
+@pytest.fixture(scope="session")
+def compiled(commands: dict[Path, list[str]], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Compiled]:
+    return {
+        source.parent.name: Compiled(command, tmp_path_factory.mktemp(source.stem))
+        for source, command in commands.items()
+    }
+
+
+def test_the_build_compiles_every_file_for_every_target(commands: dict[Path, list[str]]) -> None:
+    assert sorted(commands) == SOURCES
+    for command in commands.values():
+        assert "-fmad=false" in command
+        targets = "".join(flag for flag in command if "generate-code" in flag)
+        assert all(f"sm_{arch}" in targets for arch in ARCHS)
+        assert f"compute_{ARCHS[-1]},sm_{ARCHS[-1]}" in targets, "newer GPUs need PTX"
+
+
+def test_the_installed_library_holds_the_kernels() -> None:
+    assert native is not None and native.cuda_compiled(), "nvcc is here: install with GENFAST_CUDA=auto or on"
+    assert native.cuda_archs().split(",")
+
+
+def test_imports_without_a_driver() -> None:
+    code = "import genfast; print(genfast.backends()['cuda'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={"CUDA_VISIBLE_DEVICES": "", "PATH": ""}
+    )
+    assert done.stdout.strip() == "no CUDA device is present", done.stderr
+
+
+def test_a_kernel_without_a_device_is_an_error_that_names_the_op() -> None:
+    if genfast.backends()["cuda"] is None:
+        pytest.skip("a CUDA device is present")
+    with pytest.raises(RuntimeError, match=r"^normal_noise: CUDA: "):
+        native.normal_noise_cuda(16, 0, 1, 4, 0, 0, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("op", [source.parent.name for source in SOURCES])
+def test_nothing_spills(compiled: dict[str, Compiled], op: str) -> None:
+    report = compiled[op].report
+    kernels = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", report)
+    assert len(kernels) == report.count("Compiling entry function") > 0
+    assert set(kernels) == {("0", "0", "0")}
+
+
+@pytest.mark.parametrize("op", [source.parent.name for source in SOURCES])
+def test_memory_is_read_and_written_in_vectors(compiled: dict[str, Compiled], op: str) -> None:
+    ptx = compiled[op].ptx
+    assert re.search(r"st\.global\.(wb\.)?v4\.[fb]32", ptx) and re.search(r"st\.global\.(wb\.)?v2\.[bu]32", ptx)
+    if not op.endswith("_noise") or op == "add_noise":
+        assert re.search(r"ld\.global\.nc\.v4\.[fb]32", ptx) and re.search(r"ld\.global\.nc\.v2\.[bu]32", ptx)
+
+
+@pytest.mark.parametrize("op", [source.parent.name for source in SOURCES])
+def test_arithmetic_is_exact(compiled: dict[str, Compiled], op: str) -> None:
+    """No approximate function, and subnormal numbers kept: what the bits of every backend rest on."""
+    assert not re.search(r"\.(approx|ftz|full)\b", compiled[op].ptx)
+
+
+@pytest.mark.parametrize("op", [source.parent.name for source in SOURCES])
+def test_only_written_multiply_adds_are_fused(compiled: dict[str, Compiled], op: str) -> None:
+    """An instruction that names its rounding is never merged with another by the assembler."""
+    ptx = compiled[op].ptx
+    assert "fma.rn.f32" in ptx
+    assert not re.search(r"\b(mul|add|sub|mad)\.f(32|64)\b", ptx)
