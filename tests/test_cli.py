@@ -224,7 +224,7 @@ def test_full_disk_while_saving_is_one_line(call, network, tmp_path, monkeypatch
     monkeypatch.setattr("safetensors.torch.save_file", fail)
     code, _, errors = train(call, out, network, "--resume", "--steps", 5)
     assert code == 1
-    assert errors.splitlines()[-1] == "genfast: [Errno 28] No space left on device"
+    assert errors.splitlines()[-1] == f"genfast: [Errno 28] No space left on device: '{out}/checkpoint.safetensors'"
     assert [path.name for path in out.iterdir()] == ["checkpoint.safetensors"]
     assert (out / "checkpoint.safetensors").read_bytes() == before
 
