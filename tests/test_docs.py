@@ -1,12 +1,14 @@
 """What the documents say is so: their snippets run, their links lead somewhere, their lists are complete."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from genfast.samplers import samplers
+from genfast.training import recipes
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -17,8 +19,16 @@ SNIPPETS = [
 ]
 
 
+@pytest.fixture
+def quick_recipe(monkeypatch):
+    """Who trains on the digits by the recipe does two steps."""
+    recipe = recipes.digits()
+    short = replace(recipe, training=replace(recipe.training, steps=2))
+    monkeypatch.setattr(recipes, "digits", lambda seed=0: short)
+
+
 @pytest.mark.parametrize("snippet", SNIPPETS)
-def test_snippets_run(snippet, tmp_path, monkeypatch):
+def test_snippets_run(snippet, tmp_path, monkeypatch, quick_recipe):
     monkeypatch.chdir(tmp_path)
     with torch.random.fork_rng(devices=[]):
         exec(compile(snippet, "<snippet>", "exec"), {"__name__": "snippet"})

@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(out: Path, training_steps: int | None, measured: bool) -> int:
     """The whole demo; 1 where a sampler's digits are not recognised, or a result of the measurement is wrong."""
+    from genfast.bench import machine
     from genfast.data import TensorImages, digits
     from genfast.demo import gallery, pictures, speed, terminal
     from genfast.training import TrainingInterrupted, recognition, train_classifier, train_diffusion
@@ -67,6 +68,7 @@ def run(out: Path, training_steps: int | None, measured: bool) -> int:
     faults: list[str] = []
     if measured:
         terminal.heading("Measure a sampler step beside eager PyTorch, torch.compile and diffusers")
+        machine.keep_memory()
         cases = speed.cases()
         with terminal.bar("measuring", len(cases)) as done:
             records = speed.measure(cases, done)

@@ -21,12 +21,15 @@ from genfast.training.trainer import Trainer
 STEPS = 20
 MORE_STEPS = {"ddpm": 100, "lcm": 50, "tcd": 50}
 """DDPM's noise is made for many steps; LCM and TCD are made for distilled networks, which this is not."""
+SPACING = {"heun": "exponential"}
+"""The first of 20 even steps on this schedule leads from sigma 20,000 to 12, where Heun's method is unstable."""
 CONFIDENCE = 0.9
 REQUIRED = 0.85
 """Of the share of real digits that is recognised, what every sampler must reach."""
 NOTE = (
     "One network, trained to predict v, for all. flow_*: the same network, its v rewritten as a velocity. "
-    "lcm, tcd: made for distilled networks, which this is not, so they take more steps."
+    "lcm, tcd: made for distilled networks, which this is not, so they take more steps. "
+    "heun: steps spaced evenly in log sigma."
 )
 
 
@@ -75,7 +78,7 @@ def sampler_for(name: str, trainer: Trainer) -> tuple[Sampler, nn.Module]:
     """A sampler, and the trained network as that sampler wants it."""
     model = trainer.ema.model
     if find(name).flow != "only":
-        return Sampler(name, trainer.schedule, trainer.config.target, clip=1.0), model
+        return Sampler(name, trainer.schedule, trainer.config.target, clip=1.0, spacing=SPACING.get(name)), model
     flow = Schedule("flow", trainer.schedule.steps)
     return Sampler(name, flow, clip=1.0), AsFlow(model, trainer.schedule, flow)
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
+from torch.nn import functional
 
 from genfast.demo.gallery import Row, Trajectory
 from genfast.training import Recognition, image_grid
@@ -31,18 +32,19 @@ def samples(path: Path, rows: Sequence[Row], shown: Sequence[int], real: Tensor,
     """A labelled row of digits per sampler, those at ``shown``, below a row of as many real ones."""
     lines = [("real digits", "", real, known.share)]
     lines += [(row.name, f"{row.steps} steps", row.images[shown], row.recognition.share) for row in rows]
-    figure = Figure(figsize=(10.6, 0.42 * len(lines) + 1.0))
+    tall = 0.42 * len(lines)
+    figure = Figure(figsize=(10.6, tall + 0.6))
     axes = figure.subplots(len(lines), 1, squeeze=False)[:, 0]
-    height = len(lines) * 0.42 / (len(lines) * 0.42 + 1.0)
-    figure.subplots_adjust(left=0.255, right=0.93, top=height + 0.01, bottom=0.01, hspace=0.08)
+    figure.subplots_adjust(left=0.255, right=0.93, top=tall / (tall + 0.6), bottom=0.004, hspace=0.08)
     for axis, (name, steps, images, share) in zip(axes, lines, strict=True):
-        _show(axis, images, len(shown))
+        # Eight pixels are few for an eye: the picture shows them interpolated.
+        _show(axis, functional.interpolate(images, scale_factor=4, mode="bicubic"), len(shown))
         place = {"transform": axis.transAxes, "va": "center", "fontsize": 11}
         axis.text(-0.35, 0.5, name, ha="left", fontweight="bold", **place)
         axis.text(-0.015, 0.5, steps, ha="right", color=_GREY, **place)
         axis.text(1.085, 0.5, f"{share:.0%}", ha="right", **place)
-    figure.text(0.02, 0.985, "One network, every sampler, the same seeds", fontsize=14, fontweight="bold", va="top")
-    figure.text(0.99, 0.985, "recognised", fontsize=11, color=_GREY, va="top", ha="right")
+    figure.text(0.02, 0.99, "One network, every sampler, the same seeds", fontsize=14, fontweight="bold", va="top")
+    figure.text(0.985, 0.988, "recognised", fontsize=11, color=_GREY, va="top", ha="right")
     _save(figure, path)
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 import torch
 
 from genfast import bench
-from genfast.bench import Case, Record, Settings, machine, plots, report, run_case
+from genfast.bench import Case, Record, Settings, plots, report, run_case
 from genfast.bench.record import FAILED, write_text
 from genfast.training.files import replacing
 
 STEPS = ("ddpm", "ddim")
 """With noise, and without."""
+SETTINGS = Settings(rounds=9, seconds=1e-3, budget=1.5)
 _NAMES = {"eager": "eager PyTorch", "eager_best": "best eager", "compile": "torch.compile"}
 _HEADER = ("step", "state", "genfast us")
 
@@ -26,10 +27,8 @@ def cases() -> list[Case]:
     return [case for case in found if case.variant in STEPS]
 
 
-def measure(wanted: Sequence[Case], done: Callable[[str], object] = lambda label: None) -> list[Record]:
+def measure(wanted: Sequence[Case], done: Callable[[str], object], settings: Settings = SETTINGS) -> list[Record]:
     """Every case beside every baseline, each checked against float64 before and after it is timed."""
-    machine.keep_memory()
-    settings = Settings(rounds=9, seconds=1e-3, budget=1.5)
     records: list[Record] = []
     for case in wanted:
         records += run_case(case, settings)
