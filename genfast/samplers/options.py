@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import torch
@@ -123,7 +124,7 @@ def per_sample(name: str, value: Any, batch: int, kind: type) -> list[Any]:
     if len(values) != max(batch, 1):
         raise ValueError(f"Sampler: {name} must be one {kind.__name__} or one per sample, {batch}, got {len(values)}")
     for entry in values:
-        if isinstance(entry, bool) or not isinstance(entry, (int, float) if kind is float else int):
+        if isinstance(entry, bool) or not isinstance(entry, Real if kind is float else Integral):
             raise TypeError(f"Sampler: {name} must be of type {kind.__name__}, got {entry!r}")
     return [kind(entry) for entry in values]
 

@@ -49,7 +49,6 @@ class Step:
 class Action(NamedTuple):
     """What a row does beside its kernel: which saved tensors it takes, keeps and lets go, and whether it adds noise."""
 
-    t: Tensor
     uses: tuple[Saved, ...]
     drops: tuple[Saved, ...]
     entry: Saved | None
@@ -63,33 +62,36 @@ class Plan:
 
     Attributes:
         table: the coefficients as the kernel takes them, with guidance.
+        times: model times ``[R, B]``.
         actions: one for each row.
         scaled: whether the model input is ever anything but the state.
         lengths: rows of each sample's own program.
     """
 
     table: Tensor
+    times: Tensor
     actions: list[Action]
     scaled: bool
     lengths: list[int]
 
     @classmethod
     def of(cls, merged: Merged, table: Tensor, times: Tensor, lengths: list[int]) -> Plan:
-        """A merged program with its table and its model times ``[R, B]``."""
+        """A merged program with its table and its model times."""
         actions = []
-        for row, (t, (keeps_entry, keeps_state)) in enumerate(zip(times.unbind(0), merged.keeps, strict=True)):
+        for row, (keeps_entry, keeps_state) in enumerate(merged.keeps):
             kept = entry(row) if keeps_entry else None, state(row) if keeps_state else None
-            actions.append(Action(t, merged.uses[row], merged.drops[row], *kept, merged.noisy[row]))
-        return cls(table, actions, bool((merged.table[..., Coefficient.C_IN] != 1).any()), lengths)
+            actions.append(Action(merged.uses[row], merged.drops[row], *kept, merged.noisy[row]))
+        return cls(table, times, actions, bool((merged.table[..., Coefficient.C_IN] != 1).any()), lengths)
 
     @cached_property
     def preview(self) -> Tensor:
         """A table whose rows give x0 in place of the next state, and of a finished sample the state."""
-        preview = torch.zeros_like(self.table)
         same = [Coefficient.A_X, Coefficient.A_M, Coefficient.CLAMP, Coefficient.GUIDANCE]
-        preview[..., same] = self.table[..., same]
-        preview[..., Coefficient.B_0] = 1.0
-        preview[..., Coefficient.B_X] = (preview[..., same[:2]] == 0).all(-1).to(preview.dtype)
+        with torch.inference_mode(False):
+            preview = torch.zeros_like(self.table)
+            preview[..., same] = self.table[..., same]
+            preview[..., Coefficient.B_0] = 1.0
+            preview[..., Coefficient.B_X] = (preview[..., same[:2]] == 0).all(-1).to(preview.dtype)
         return preview
 
 
@@ -121,10 +123,13 @@ def loop(
     saved: dict[Saved, Tensor] = {}
     known, mask, step_noise = extras.known, extras.mask, extras.step_noise
     scale = limits = noise = None
+    # A copy, because a model that changes its times in place would change those of every later run.
+    times = plan.times.clone().unbind(0)
     for row, action in enumerate(plan.actions):
+        t = times[row]
         # A generator must not leave gradients switched off for whoever reads it between two rows.
         with _AS_IT_IS if grad or not torch.is_grad_enabled() else torch.no_grad():
-            output, uncond = call(model_input, action.t)
+            output, uncond = call(model_input, t)
             if extras.rescale and uncond is not None and extras.scales is not None:
                 scale = rescale_factors(output, uncond, extras.scales, extras.rescale, wide)
             if extras.quantile is not None:
@@ -149,7 +154,7 @@ def loop(
         evaluation = (x, output, plan, uncond, scale, limits)
         x = result.x
         model_input = x if result.model_input is None else result.model_input
-        yield Step(x, row, total, action.t, evaluation)
+        yield Step(x, row, total, t, evaluation)
 
 
 def reported(steps: Iterator[Step], callback: Callable[[Step], object]) -> Iterator[Step]:

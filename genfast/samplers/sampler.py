@@ -247,7 +247,9 @@ class Sampler:
             scales = scales[:1]
         whole = members[:1] if len(set(members)) == 1 else members
         key = (tuple(whole), scales, batch, place.device, place.dtype)
-        return _cached(self._plans, key, lambda: self._make_plan(members, scales, batch, place))
+        # What is cached outlives an inference mode, whose tensors autograd refuses.
+        with torch.inference_mode(False):
+            return _cached(self._plans, key, lambda: self._make_plan(members, scales, batch, place))
 
     def _make_plan(
         self, members: list[tuple[int, Any]], scales: tuple[float, ...], batch: int, place: Placement

@@ -214,17 +214,18 @@ class Schedule:
     def _table(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         key = (device, dtype)
         if key not in self._tables:
-            levels = torch.tensor(self.alphas_cumprod, dtype=torch.float64)
-            ratio = torch.from_numpy(self.ratios().copy())
-            tables = levels.sqrt().to(dtype), (1 - levels).sqrt().to(dtype), ratio
-            self._tables[key] = tuple(table.to(device) for table in tables)  # type: ignore[assignment]
+            # What is cached outlives an inference mode, whose tensors autograd refuses.
+            with torch.inference_mode(False):
+                levels = torch.tensor(self.alphas_cumprod, dtype=torch.float64)
+                tables = levels.sqrt().to(dtype), (1 - levels).sqrt().to(dtype), torch.from_numpy(self.ratios())
+                self._tables[key] = tuple(table.to(device) for table in tables)  # type: ignore[assignment]
         return self._tables[key]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_tables": {}}
 
     def ratios(self) -> np.ndarray:
-        """``sigma_t / alpha_t`` of every training timestep, float64. At zero SNR alpha_t^2 counts as 2^-24, to be finite."""
+        """``sigma_t / alpha_t`` of every training timestep, float64. A zero alpha_t^2 counts as 2^-24, to be finite."""
         if self.alphas_cumprod is None:
             raise ValueError("Schedule.ratios: a flow schedule has no table of timesteps")
         levels = self.alphas_cumprod.copy()

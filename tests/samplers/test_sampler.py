@@ -6,6 +6,7 @@ import gc
 import sys
 import weakref
 
+import numpy as np
 import pytest
 import torch
 
@@ -177,11 +178,35 @@ def test_nothing_is_recorded_unless_asked():
     torch.testing.assert_close(slope, (ends[0] - ends[1]) / 2e-5, rtol=1e-5, atol=0)
 
 
-def test_inference_mode():
-    sampler = genfast.Sampler("heun", COSINE)
-    expected = sampler.sample(model, SHAPE, steps=4)
+def test_inference_mode_and_gradients_after_it():
+    schedule = genfast.Schedule.cosine()
+    sampler, weight = genfast.Sampler("heun", schedule), torch.ones((), requires_grad=True)
     with torch.inference_mode():
-        assert torch.equal(sampler.sample(model, SHAPE, steps=4), expected)
+        inferred = sampler.sample(model, SHAPE, steps=4)
+        schedule.alpha_sigma(3)
+    image = sampler.sample(lambda x, t: weight * model(x, t), SHAPE, steps=4, grad=True)
+    torch.testing.assert_close(image, inferred)
+    (image.sum() + weight * schedule.alpha_sigma(3)[0]).backward()
+    assert weight.grad is not None and torch.isfinite(weight.grad)
+
+
+def test_models_may_change_what_they_are_given():
+    sampler = genfast.Sampler("euler", COSINE)
+    expected = sampler.sample(model, SHAPE, steps=4)
+
+    def rough(x, t):
+        out = model(x, t)
+        t.zero_()
+        return out
+
+    for _ in range(2):
+        assert torch.equal(sampler.sample(rough, SHAPE, steps=4), expected)
+
+
+def test_numbers_of_numpy():
+    sampler = genfast.Sampler("ddim", COSINE)
+    expected = sampler.sample(model, SHAPE, steps=4)
+    assert torch.equal(sampler.sample(model, SHAPE, steps=np.int64(4), guidance=np.float32(1)), expected)
 
 
 @pytest.mark.parametrize("name", ["ddim", "euler"])
