@@ -10,5 +10,5 @@
 #if defined(__CUDACC__)
 #define GENFAST_UNROLL _Pragma("unroll")
 #else
-#define GENFAST_UNROLL _Pragma("GCC unroll 8")
+#define GENFAST_UNROLL
 #endif

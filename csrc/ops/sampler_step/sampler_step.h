@@ -76,8 +76,13 @@ GENFAST_HD void step_element(const SamplerStep& p, const StepRow& c, float model
   }
   F result = S::fma(S::splat(c.b_0), x0, x * c.b_x);
   result = S::fma(S::splat(c.b_m), m, result);
+#if defined(__CUDA_ARCH__)
+  constexpr int terms = kMaxHistory;
+#else
+  const int terms = p.history_length;
+#endif
   GENFAST_UNROLL
-  for (int k = 0; k < kMaxHistory; ++k)
+  for (int k = 0; k < terms; ++k)
     if (k < p.history_length) result = S::fma(S::splat(c.h[k]), at.history(k), result);
   if (draws_z) result = S::fma(S::splat(c.s), at.z(), result);
   if (p.known != nullptr) {
