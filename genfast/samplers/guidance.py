@@ -82,14 +82,18 @@ def _double(cond: Mapping[str, Any], uncond: Mapping[str, Any], batch: int) -> d
     return both
 
 
-def rescale_factors(output: Tensor, uncond: Tensor, scales: list[float], strength: float, dtype: torch.dtype) -> Tensor:
+def rescale_factors(
+    output: Tensor, uncond: Tensor, scales: list[float], strength: float, going: list[bool], dtype: torch.dtype
+) -> Tensor:
     """``strength * std(cond) / std(guided) + 1 - strength`` per sample (Lin et al. 2024, eq. 15 and 16).
+
+    1 for samples that are not ``going`` on, whatever the model returns for them.
 
     Sample by sample: a reduction over a whole batch may sum in another order for another batch size.
     """
     factors = []
-    for cond, base, scale in zip(output.to(dtype), uncond.to(dtype), scales, strict=True):
-        ratio = cond.std() / torch.lerp(base, cond, scale).std()
+    for cond, base, scale, live in zip(output.to(dtype), uncond.to(dtype), scales, going, strict=True):
+        ratio = cond.std() / torch.lerp(base, cond, scale).std() if live else cond.new_ones(())
         factors.append(strength * ratio + (1 - strength))
     return torch.stack(factors)
 

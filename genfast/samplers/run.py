@@ -131,7 +131,8 @@ def loop(
         with _AS_IT_IS if grad or not torch.is_grad_enabled() else torch.no_grad():
             output, uncond = call(model_input, t)
             if extras.rescale and uncond is not None and extras.scales is not None:
-                scale = rescale_factors(output, uncond, extras.scales, extras.rescale, wide)
+                going = [row < length for length in plan.lengths]
+                scale = rescale_factors(output, uncond, extras.scales, extras.rescale, going, wide)
             if extras.quantile is not None:
                 x0 = sampler_step(x, output, plan.preview, row, uncond=uncond, model_scale=scale).x
                 limits = threshold_limits(x0, extras.quantile, extras.largest, wide)

@@ -197,6 +197,8 @@ class Sampler:
         """
         settings = Run(**run)
         check_image("image", image)
+        if settings.step_noise is not None or settings.noise is not None or settings.x_T is not None:
+            raise ValueError("Sampler.invert: an inversion takes no noise, step_noise or x_T")
         place = settings.place(model, image)
         batch = image.shape[0]
         steps = per_sample("steps", settings.steps, batch, int)
@@ -261,11 +263,15 @@ class Sampler:
         if len(scales) > 1 and values.dim() == 2:
             values = values[:, None].repeat(1, batch, 1)
         values[..., Coefficient.GUIDANCE] = torch.tensor(scales, dtype=torch.float64).squeeze()
+        lengths = [len(self._member(*member).rows) for member in members]
+        if len(distinct) > 1:
+            # What guidance would make infinite may not reach a finished sample, not even times 0.
+            for b, length in enumerate(lengths):
+                values[length:, b, Coefficient.GUIDANCE] = 0.0
         wide = torch.float64 if place.dtype == torch.float64 else torch.float32
         times = torch.from_numpy(merged.times).to(torch.int64 if self._integer else torch.float32)
         return Plan.of(
-            merged, values.to(place.device, wide), times.expand(-1, batch).contiguous().to(place.device),
-            [len(self._member(*member).rows) for member in members],
+            merged, values.to(place.device, wide), times.expand(-1, batch).contiguous().to(place.device), lengths
         )  # fmt: skip
 
     @property

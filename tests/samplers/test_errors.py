@@ -158,6 +158,11 @@ def test_image(run):
         method(model, [[0.0]])
 
 
+def test_inversion_takes_no_noise():
+    with pytest.raises(ValueError, match="an inversion takes no noise"):
+        genfast.Sampler("ddim", COSINE).invert(model, torch.zeros(SHAPE), noise=torch.zeros(SHAPE))
+
+
 def test_mask():
     sampler, image = genfast.Sampler("ddim", COSINE), torch.zeros(SHAPE)
     with pytest.raises(ValueError, match=r"mask must broadcast to the image, \[2, 1, 4, 4\], got \[3, 4\]"):

@@ -100,6 +100,22 @@ def test_finished_samples_ignore_the_model(name):
     assert torch.equal(mixed[:1], sampler.sample(model, (1, *SHAPE), steps=2, seeds=1))
 
 
+def test_finished_samples_ignore_guidance_and_its_rescale():
+    sampler, rows = genfast.Sampler("ddim", COSINE, guidance_rescale=0.5), iter(range(100))
+
+    def wild(x: torch.Tensor, t: torch.Tensor, shift: float) -> torch.Tensor:
+        out = model(x, t) + shift
+        # Two calls to a row: the sample of two steps is done from the fifth on.
+        return out if next(rows) < 4 else torch.cat((torch.full_like(out[:1], 1e38 + 1e38 * shift), out[1:]))
+
+    run = {
+        "guidance": 7.5, "model_kwargs": {"shift": 0.5}, "uncond_kwargs": {"shift": 0.0}, "batched_guidance": False,
+    }  # fmt: skip
+    mixed = sampler.sample(wild, (2, *SHAPE), steps=[2, 5], seeds=[1, 2], **run)
+    rows = iter([0] * 100)
+    assert torch.equal(mixed[:1], sampler.sample(wild, (1, *SHAPE), steps=2, seeds=1, **run))
+
+
 def test_mixed_step_counts_in_inpainting():
     sampler, image = make("ddpm"), torch.linspace(-1, 1, 60).reshape(2, *SHAPE)
     mask = (torch.arange(30).reshape(SHAPE) % 3 > 0).float() * 0.75
