@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -99,6 +100,7 @@ class Trainer:
             num_workers=self.workers,
             worker_init_fn=_ignore_interrupts,
             pin_memory=self.device.type == "cuda",
+            generator=torch.Generator(),
         )
         batches = iter(loader)
         while self.step < until:
@@ -181,11 +183,12 @@ class Trainer:
 
         Raises ValueError where it does not fit.
         """
-        if checkpoint.shape != self.images.shape:
-            raise ValueError(
-                f"Trainer.restore: the images of the checkpoint are {list(checkpoint.shape)}, "
-                f"these are {list(self.images.shape)}"
-            )
+        for name in ("shape", "class_names"):
+            theirs, ours = getattr(checkpoint, name), getattr(self.images, name)
+            if theirs != ours:
+                raise ValueError(
+                    f"Trainer.restore: the {name} of the checkpoint's images is {theirs}, here it is {ours}"
+                )
         moments = checkpoint.part("optimizer")
         try:
             self.model.load_state_dict(checkpoint.part("model"))
@@ -229,6 +232,4 @@ def _own_random_state(device: torch.device, seed: int) -> Iterator[None]:
 
 def _ignore_interrupts(worker: int) -> None:
     # Ctrl-C reaches every process of the terminal; the main one decides when the readers end.
-    import signal
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -95,7 +95,7 @@ def test_callers_random_state_is_left_alone(make_trainer):
     torch.manual_seed(3)
     expected = torch.rand(3)
     torch.manual_seed(3)
-    trainer.train_step(*trainer.images[range(4)])
+    list(trainer.steps(2))
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -160,6 +160,14 @@ def test_checkpoint_of_another_model_is_refused(make_trainer):
     # Before the first step there are no moments to restore.
     with pytest.raises(ValueError, match="the checkpoint does not fit the model"):
         make_trainer().restore(make_trainer().checkpoint())
+
+
+def test_checkpoint_of_other_images_is_refused(make_trainer, images):
+    trainer = make_trainer()
+    list(trainer.steps(1))
+    images.class_names = ("b", "a", "c")
+    with pytest.raises(ValueError, match="the class_names of the checkpoint's images is"):
+        make_trainer().restore(replace(trainer.checkpoint(), class_names=("a", "b", "c")))
 
 
 def test_position_counts_images_and_keys_the_noise(make_trainer):
