@@ -122,9 +122,9 @@ def _backward(ctx, grad):
     needs = ctx.needs_input_grad
     grad_alpha = grad_sigma = None
     if needs[1]:
-        grad_alpha = (wide * x.to(dtype)).flatten(1).sum(1)
+        grad_alpha = reference.flat(wide * x.to(dtype)).sum(1)
     if needs[2]:
-        grad_sigma = (wide * reference.draw(x, noise, seeds, ctx.stream, dtype)).flatten(1).sum(1)
+        grad_sigma = reference.flat(wide * reference.draw(x, noise, seeds, ctx.stream, dtype)).sum(1)
     grad_x = (reference.per_sample(alpha, x, dtype) * wide).to(x.dtype) if needs[0] else None
     grad_noise = (reference.per_sample(sigma, x, dtype) * wide).to(x.dtype) if needs[3] else None
     return grad_x, grad_alpha, grad_sigma, grad_noise, None, None

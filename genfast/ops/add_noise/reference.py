@@ -7,7 +7,9 @@ from torch import Tensor
 
 from genfast.ops import _exact
 from genfast.ops._check import memory_format
-from genfast.ops.sampler_step.reference import per_sample
+from genfast.ops.sampler_step.reference import flat, per_sample
+
+__all__ = ["add_noise", "draw", "flat", "per_sample"]
 
 
 def draw(x: Tensor, noise: Tensor | None, seeds: Tensor | None, stream: int, dtype: torch.dtype) -> Tensor:

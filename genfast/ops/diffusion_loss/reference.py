@@ -7,7 +7,7 @@ from torch import Tensor
 
 from genfast.ops._check import memory_format
 from genfast.ops.add_noise.reference import draw
-from genfast.ops.sampler_step.reference import per_sample
+from genfast.ops.sampler_step.reference import flat, per_sample
 
 TARGETS = ("epsilon", "v", "x0", "flow")
 REDUCTIONS = ("mean", "sum", "none")
@@ -58,7 +58,7 @@ def diffusion_loss(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """See :func:`genfast.diffusion_loss`. The second result is :func:`gradient` in the dtype of ``m``, if wanted."""
     d = difference(m, x_start, alpha, sigma, noise, seeds, stream, target)
-    loss = d.square().flatten(1).mean(1)
+    loss = flat(d.square()).mean(1)
     if weight is not None:
         loss = loss * weight.to(loss.dtype)
     if reduction != "none":

@@ -24,6 +24,11 @@ def per_sample(value: Tensor, x: Tensor, dtype: torch.dtype) -> Tensor:
     return value.to(dtype).reshape(-1, *[1] * (x.dim() - 1))
 
 
+def flat(x: Tensor) -> Tensor:
+    """``x`` as ``[B, elements]``, also where it is ``[B]`` or empty."""
+    return x.reshape(x.shape[0], x[0].numel() if x.shape[0] else 0)
+
+
 def predict_x0(
     x: Tensor, model_output: Tensor, c: dict[Coefficient, Tensor], uncond: Tensor | None,
     model_scale: Tensor | None, threshold: Tensor | None,
