@@ -22,6 +22,9 @@ inline bool past_caches(const void* out, const Extent& extent, int64_t element, 
          extent.numel * element % 64 == 0 && RunPlan(extent, draws).groups == 1;
 }
 
+// The body of a vector loop must be part of the loop, or its constants are loaded anew for every vector.
+#define GENFAST_INLINE_LAMBDA __attribute__((always_inline))
+
 struct Full {
   template <class T>
   GENFAST_HD VF load(const T* p) const {

@@ -12,8 +12,9 @@ Isa choose() {
   if (const char* forced = std::getenv("GENFAST_CPU_ISA"); forced != nullptr && *forced != '\0') {
     for (Isa isa : kAll)
       if (isa_supported(isa) && std::string(forced) == isa_name(isa)) return isa;
-    throw std::invalid_argument("GENFAST_CPU_ISA: expected avx512, avx2 or baseline, as far as this processor has it, got " +
-                                std::string(forced));
+    throw std::invalid_argument(
+        "GENFAST_CPU_ISA: expected avx512, avx2 or baseline, as far as this processor has it, got " +
+        std::string(forced));
   }
   for (Isa isa : kAll)
     if (isa_supported(isa)) return isa;
@@ -62,7 +63,8 @@ void set_isa(const std::string& name) {
       active = isa;
       return;
     }
-  throw std::invalid_argument("set_isa: expected avx512, avx2 or baseline, as far as this processor has it, got " + name);
+  throw std::invalid_argument("set_isa: expected avx512, avx2 or baseline, as far as this processor has it, got " +
+                              name);
 }
 
 }  // namespace genfast

@@ -2,8 +2,8 @@
 #pragma once
 
 #include "dtype.h"
-#include "noise.h"
 #include "elementwise.h"
+#include "noise.h"
 #include "runs.h"
 
 namespace genfast {

@@ -42,41 +42,42 @@ void for_each_run(const Extent& extent, const NoiseSource& source, const uint32_
                   int64_t grain, Wanted&& wanted, Body&& body) {
   const RunPlan plan(extent, draws);
   const int64_t piece_elements = plan.group ? plan.group * plan.pixels : std::min(plan.pixels, extent.numel);
-  parallel_for(extent.batch * plan.pieces, grain / std::max<int64_t>(piece_elements, 1), [&](int64_t begin, int64_t end) {
-    alignas(64) float buffer[kDraws][kBuffer];
-    alignas(64) float across[kBuffer];
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t sample = item / plan.pieces, piece = item % plan.pieces;
-      const int64_t pixel = piece / plan.groups * plan.pixels, channel = piece % plan.groups * plan.group;
-      const int64_t pixels = std::min(plan.pixels, plan.spatial - pixel);
-      const int64_t group = std::min(plan.group, extent.channels - channel);
-      const float* z[kDraws];
-      for (int k = 0; k < kDraws; ++k) {
-        z[k] = nullptr;
-        if (!draws || !wanted(sample, k)) continue;
-        const uint64_t seed = source.of(sample);
-        z[k] = buffer[k];
-        if (plan.group == 0) {
-          fill_noise<kNormal>(seed, streams[k], pixel, pixels, buffer[k]);
-          continue;
+  parallel_for(
+      extent.batch * plan.pieces, grain / std::max<int64_t>(piece_elements, 1), [&](int64_t begin, int64_t end) {
+        alignas(64) float buffer[kDraws][kBuffer];
+        alignas(64) float across[kBuffer];
+        for (int64_t item = begin; item < end; ++item) {
+          const int64_t sample = item / plan.pieces, piece = item % plan.pieces;
+          const int64_t pixel = piece / plan.groups * plan.pixels, channel = piece % plan.groups * plan.group;
+          const int64_t pixels = std::min(plan.pixels, plan.spatial - pixel);
+          const int64_t group = std::min(plan.group, extent.channels - channel);
+          const float* z[kDraws];
+          for (int k = 0; k < kDraws; ++k) {
+            z[k] = nullptr;
+            if (!draws || !wanted(sample, k)) continue;
+            const uint64_t seed = source.of(sample);
+            z[k] = buffer[k];
+            if (plan.group == 0) {
+              fill_noise<kNormal>(seed, streams[k], pixel, pixels, buffer[k]);
+              continue;
+            }
+            for (int64_t c = 0; c < group; ++c)
+              fill_noise<kNormal>(seed, streams[k], (channel + c) * plan.spatial + pixel, pixels, across + c * pixels);
+            for (int64_t c = 0; c < group; ++c)
+              for (int64_t p = 0; p < pixels; ++p) buffer[k][p * group + c] = across[c * pixels + p];
+          }
+          const bool whole = plan.group == 0 || group == extent.channels;
+          const int64_t runs = whole ? 1 : pixels;
+          const int64_t length = plan.group == 0 ? pixels : whole ? pixels * group : group;
+          const int64_t stride = whole ? length : extent.channels;
+          const int64_t start = plan.group == 0 ? pixel : pixel * extent.channels + channel;
+          for (int64_t run = 0; run < runs; ++run) {
+            const float* at[kDraws];
+            for (int k = 0; k < kDraws; ++k) at[k] = z[k] == nullptr ? nullptr : z[k] + run * length;
+            body(sample, piece, start + run * stride, length, at);
+          }
         }
-        for (int64_t c = 0; c < group; ++c)
-          fill_noise<kNormal>(seed, streams[k], (channel + c) * plan.spatial + pixel, pixels, across + c * pixels);
-        for (int64_t c = 0; c < group; ++c)
-          for (int64_t p = 0; p < pixels; ++p) buffer[k][p * group + c] = across[c * pixels + p];
-      }
-      const bool whole = plan.group == 0 || group == extent.channels;
-      const int64_t runs = whole ? 1 : pixels;
-      const int64_t length = plan.group == 0 ? pixels : whole ? pixels * group : group;
-      const int64_t stride = whole ? length : extent.channels;
-      const int64_t start = plan.group == 0 ? pixel : pixel * extent.channels + channel;
-      for (int64_t run = 0; run < runs; ++run) {
-        const float* at[kDraws];
-        for (int k = 0; k < kDraws; ++k) at[k] = z[k] == nullptr ? nullptr : z[k] + run * length;
-        body(sample, piece, start + run * stride, length, at);
-      }
-    }
-  });
+      });
 }
 
 }  // namespace GENFAST_ISA

@@ -21,7 +21,7 @@ void add_noise(const AddNoise& p) {
           const float* z = drawn[0];
           T* out = static_cast<T*>(p.out) + at;
           const float alpha = p.alpha[sample], sigma = p.sigma[sample];
-          for_each_vector(n, streaming, [&](int64_t i, auto io) {
+          for_each_vector(n, streaming, [&](int64_t i, auto io) GENFAST_INLINE_LAMBDA {
             const VF noise = given ? io.load(given + i) : io.load(z + i);
             io.store(out + i, noised<Simd>(io.load(x + i), noise, alpha, sigma));
           });

@@ -28,7 +28,7 @@ void run(const DiffusionLoss& p) {
         const TargetFactors c = target_factors(p.target, p.alpha[sample], p.sigma[sample]);
         const float scale = p.gradient_scale(sample);
         VF sum{};
-        for_each_vector(n, streaming, [&](int64_t i, auto io) {
+        for_each_vector(n, streaming, [&](int64_t i, auto io) GENFAST_INLINE_LAMBDA {
           const VF noise = given != nullptr ? io.load(given + i) : z != nullptr ? io.load(z + i) : VF{};
           const VF d = loss_difference<Simd>(io.load(m + i), io.load(x + i), noise, c);
           sum = Simd::fma(d, d, sum);

@@ -42,7 +42,20 @@ struct At {
   }
 };
 
-template <class T, class M>
+// Most steps have none of this. The compiler learns it from constants, and keeps the loop in registers.
+bool is_plain(const SamplerStep& p) {
+  return p.uncond == nullptr && p.model_scale == nullptr && p.threshold == nullptr && p.known == nullptr;
+}
+template <bool kPlain>
+GENFAST_HD SamplerStep narrowed(SamplerStep p) {
+  if (kPlain) {
+    p.uncond = p.known = nullptr;
+    p.model_scale = p.threshold = nullptr;
+  }
+  return p;
+}
+
+template <class T, class M, bool kPlain>
 void run(const SamplerStep& p) {
   const int64_t numel = p.extent.numel, step = p.current_step();
   const uint32_t z_stream = p.stream + static_cast<uint32_t>(step);
@@ -52,19 +65,19 @@ void run(const SamplerStep& p) {
     const StepRow& row = p.row(step, sample);
     return k == 0 ? row.s != 0.0f : p.known != nullptr && row.k_s != 0.0f;
   };
-  for_each_run<2, true>(
-      p.extent, p.source, streams, p.draws, p.draws ? kNoiseGrain : kElementwiseGrain, wanted,
-      [&](int64_t sample, int64_t, int64_t offset, int64_t n, const float* const(&z)[2]) {
-        const StepRow c = p.row(step, sample);
-        const bool draws_z = p.noise != nullptr ? c.s != 0.0f : z[0] != nullptr;
-        const bool draws_known = z[1] != nullptr;
-        const float scale = p.model_scale != nullptr ? p.model_scale[sample] : 1.0f;
-        const float threshold = p.threshold != nullptr ? p.threshold[sample] : 1.0f;
-        for_each_vector(n, streaming, [&](int64_t i, auto io) {
-          At<T, M, decltype(io)> at{p, sample * numel + offset, i, z[0], z[1], io};
-          step_element<Simd>(p, c, scale, threshold, at, draws_z, draws_known);
-        });
-      });
+  for_each_run<2, true>(p.extent, p.source, streams, p.draws, p.draws ? kNoiseGrain : kElementwiseGrain, wanted,
+                        [&](int64_t sample, int64_t, int64_t offset, int64_t n, const float* const(&z)[2]) {
+                          const StepRow c = p.row(step, sample);
+                          const bool draws_z = p.noise != nullptr ? c.s != 0.0f : z[0] != nullptr;
+                          const bool draws_known = z[1] != nullptr;
+                          const float scale = p.model_scale != nullptr ? p.model_scale[sample] : 1.0f;
+                          const float threshold = p.threshold != nullptr ? p.threshold[sample] : 1.0f;
+                          const SamplerStep q = narrowed<kPlain>(p);
+                          for_each_vector(n, streaming, [&](int64_t i, auto io) GENFAST_INLINE_LAMBDA {
+                            At<T, M, decltype(io)> at{q, sample * numel + offset, i, z[0], z[1], io};
+                            step_element<Simd>(q, c, scale, threshold, at, draws_z, draws_known);
+                          });
+                        });
 }
 
 }  // namespace
@@ -72,7 +85,9 @@ void run(const SamplerStep& p) {
 void sampler_step(const SamplerStep& p) {
   dispatch_dtype(p.dtype, [&](auto* type) {
     dispatch_dtype(p.model_dtype, [&](auto* model_type) {
-      run<std::remove_pointer_t<decltype(type)>, std::remove_pointer_t<decltype(model_type)>>(p);
+      using T = std::remove_pointer_t<decltype(type)>;
+      using M = std::remove_pointer_t<decltype(model_type)>;
+      is_plain(p) ? run<T, M, true>(p) : run<T, M, false>(p);
     });
   });
 }
