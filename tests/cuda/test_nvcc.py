@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -68,11 +69,10 @@ def test_the_installed_library_holds_the_kernels() -> None:
     assert native.cuda_archs().split(",")
 
 
-def test_imports_without_a_driver() -> None:
+def test_imports_without_a_driver(tmp_path: Path) -> None:
     code = "import genfast; print(genfast.backends()['cuda'])"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env={"CUDA_VISIBLE_DEVICES": "", "PATH": ""}
-    )
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert done.stdout.strip() == "no CUDA device is present", done.stderr
 
 
