@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +14,6 @@ import torch
 from genfast import bench
 from genfast.bench import Case, Record, Settings, plots, report, run_case
 from genfast.bench.record import FAILED, write_text
-from genfast.training.files import replacing
 
 STEPS = ("ddpm", "ddim")
 """With noise, and without."""
@@ -72,5 +73,7 @@ def write(records: Sequence[Record], folder: Path) -> None:
     text = f"Microseconds per step, medians. {where(records)}.\n\n{report.markdown(*table(records))}"
     write_text(folder / "step_speed.md", text)
     write_text(folder / "step_speed.json", json.dumps([asdict(record) for record in records], indent=1) + "\n")
-    with replacing(folder / "step_speed.png") as beside:
-        plots.speedup(records, beside)
+    with tempfile.TemporaryDirectory(prefix=".step_speed.", dir=folder) as beside:
+        drawn = Path(beside, "step_speed.png")
+        if plots.speedup(records, drawn):
+            os.replace(drawn, folder / drawn.name)
