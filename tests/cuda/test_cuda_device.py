@@ -49,6 +49,7 @@ def test_same_as_the_cpu(op: Op, sample: Sample) -> None:
     proof.check_values(op, sample, found)
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 @pytest.mark.parametrize("op", ops.values(), ids=lambda op: op.name)
 def test_does_not_wait_for_the_gpu(op: Op) -> None:
     args = on_gpu(samples(op)[0].args)
