@@ -19,7 +19,7 @@ PICTURES = {"samples.png", "trajectory.png"}
 def test_the_digits_of_an_untrained_network_are_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(command, "LABELS", list(range(10)))
     monkeypatch.setattr(command, "SHOWN", list(range(10)))
-    quick = functools.partial(training.train_classifier, epochs=1)
+    quick = functools.partial(training.train_classifier, epochs=5)
     monkeypatch.setattr(training, "train_classifier", quick)
     monkeypatch.setattr(gallery, "MORE_STEPS", {})
     monkeypatch.setattr(gallery, "STEPS", 5)
@@ -47,6 +47,8 @@ def test_a_sampler_must_reach_its_part_of_the_real_share():
     found = gallery.failures([row("good", 0.77), row("bad", 0.76)], real)
     assert len(found) == 1
     assert found[0].startswith("bad: 76.0%")
+    blind = Recognition(0.1, (0,) * 10, 0.5)
+    assert "the classifier" in gallery.failures([row("good", 0.9)], blind)[0]
     header, lines = gallery.table([row("good", 0.9)], real)
     assert dict(zip(header, lines[1], strict=True))["of the real share"] == "1.00"
 

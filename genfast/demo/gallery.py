@@ -26,6 +26,8 @@ SPACING = {"heun": "exponential"}
 CONFIDENCE = 0.9
 REQUIRED = 0.85
 """Of the share of real digits that is recognised, what every sampler must reach."""
+LEAST_REAL = 0.8
+"""A classifier that recognises fewer of the real digits can judge nothing."""
 NOTE = (
     "One network, trained to predict v, for all. flow_*: the same network, its v rewritten as a velocity. "
     "lcm, tcd: made for distilled networks, which this is not, so they take more steps. "
@@ -121,7 +123,7 @@ def table(rows: Sequence[Row], real: Recognition) -> tuple[tuple[str, ...], list
     for row in rows:
         seen = row.recognition
         found.append((
-            row.name, str(row.steps), f"{seen.share:.1%}", f"{seen.share / real.share:.2f}", f"{seen.agreement:.1%}",
+            row.name, str(row.steps), f"{seen.share:.1%}", f"{seen.share / max(real.share, 1e-9):.2f}", f"{seen.agreement:.1%}",
             f"{row.seconds / len(row.images) * 1e3:.1f}",
         ))  # fmt: skip
     return header, found
@@ -129,6 +131,8 @@ def table(rows: Sequence[Row], real: Recognition) -> tuple[tuple[str, ...], list
 
 def failures(rows: Sequence[Row], real: Recognition) -> list[str]:
     """The samplers whose digits are recognised too rarely."""
+    if real.share < LEAST_REAL:
+        return [f"the classifier: {real.share:.1%} of the real digits are recognised, fewer than {LEAST_REAL:.0%}"]
     least = REQUIRED * real.share
     return [
         f"{row.name}: {row.recognition.share:.1%} of its digits are recognised, fewer than {least:.1%}"

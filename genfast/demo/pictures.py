@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
@@ -19,8 +21,11 @@ _GREY = "#555555"
 
 
 def _save(figure: Figure, path: Path) -> None:
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=120, facecolor="white")
     with replacing(path) as beside:
-        figure.savefig(beside, format="png", dpi=120, facecolor="white")
+        # All is grey; without colours and transparency the file is a third.
+        Image.open(drawn).convert("L").save(beside, format="PNG", optimize=True)
 
 
 def _show(axis: Any, images: Tensor, columns: int) -> None:
