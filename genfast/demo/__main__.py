@@ -73,7 +73,7 @@ def run(out: Path, training_steps: int | None, measured: bool) -> int:
         with terminal.bar("measuring", len(cases)) as done:
             records = speed.measure(cases, done)
         speed.write(records, out)
-        terminal.table("One sampler step", *speed.table(records), speed.where(records))
+        terminal.table("One sampler step", *speed.table(records, times=False), speed.where(records))
         faults += speed.failures(records)
 
     faults += gallery.failures(rows, real)

@@ -121,11 +121,10 @@ def table(rows: Sequence[Row], real: Recognition) -> tuple[tuple[str, ...], list
     header = ("sampler", "steps", "recognised", "of the real share", "the digit asked for", "ms per image")
     found: list[tuple[str, ...]] = [("real digits", "", f"{real.share:.1%}", "", f"{real.agreement:.1%}", "")]
     for row in rows:
-        seen = row.recognition
-        found.append((
-            row.name, str(row.steps), f"{seen.share:.1%}", f"{seen.share / max(real.share, 1e-9):.2f}", f"{seen.agreement:.1%}",
-            f"{row.seconds / len(row.images) * 1e3:.1f}",
-        ))  # fmt: skip
+        share, ms = row.recognition.share, row.seconds / len(row.images) * 1e3
+        part = share / real.share if real.share else 0.0
+        agreement = f"{row.recognition.agreement:.1%}"
+        found.append((row.name, str(row.steps), f"{share:.1%}", f"{part:.2f}", agreement, f"{ms:.1f}"))
     return header, found
 
 

@@ -41,23 +41,24 @@ def _kind(record: Record) -> str:
     return "diffusers" if record.baseline.startswith("diffusers") else _NAMES.get(record.baseline, record.baseline)
 
 
-def table(records: Sequence[Record]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Header and rows: the time of a step, and for each baseline its time and how many times faster genfast is."""
+def table(records: Sequence[Record], times: bool = True) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Header and rows: the time of a step, and how many times that each baseline takes, with ``times`` in us too."""
     kinds = list(dict.fromkeys(_kind(record) for record in records))
     rows: dict[str, tuple[str, ...]] = {}
     for record in records:
         if record.case not in rows:
             state = "x".join(map(str, record.shape))
             beside = {_kind(r): r for r in records if r.case == record.case}
-            cells = [_cell(beside[kind]) if kind in beside else "" for kind in kinds]
+            cells = [_cell(beside[kind], times) if kind in beside else "" for kind in kinds]
             rows[record.case] = (record.variant, state, report.number(record.median_us), *cells)
-    return (*_HEADER, *(f"{kind} us (speed-up)" for kind in kinds)), list(rows.values())
+    return (*_HEADER, *kinds), list(rows.values())
 
 
-def _cell(record: Record) -> str:
+def _cell(record: Record, times: bool) -> str:
     if record.speedup is None:
-        return f"{record.status}: {record.note}"
-    return f"{report.number(record.baseline_median_us)} ({report.number(record.speedup)}x)"
+        return record.status
+    factor = f"{report.number(record.speedup)}x"
+    return f"{factor} ({report.number(record.baseline_median_us)} us)" if times else factor
 
 
 def where(records: Sequence[Record]) -> str:
@@ -70,7 +71,8 @@ def failures(records: Sequence[Record]) -> list[str]:
 
 def write(records: Sequence[Record], folder: Path) -> None:
     """``step_speed.md``, ``step_speed.json`` and ``step_speed.png``."""
-    text = f"Microseconds per step, medians. {where(records)}.\n\n{report.markdown(*table(records))}"
+    notes = sorted({f"{_kind(r)}, {r.case}: {r.status}, {r.note}" for r in records if r.speedup is None})
+    text = "\n".join([f"Medians of a step. {where(records)}.", "", report.markdown(*table(records)), *notes])
     write_text(folder / "step_speed.md", text)
     write_text(folder / "step_speed.json", json.dumps([asdict(record) for record in records], indent=1) + "\n")
     with tempfile.TemporaryDirectory(prefix=".step_speed.", dir=folder) as beside:
