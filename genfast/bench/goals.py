@@ -77,7 +77,7 @@ def _table() -> tuple[Goal, ...]:
         Goal("add_noise", "noise", _LARGE, "eager", "speedup", 10),
     ]
     for shape in ((16, 3, 64, 64), _LARGE, _BATCH):
-        for variant in ("epsilon", "v_min_snr"):
+        for variant in ("epsilon", "v_min_snr", "epsilon_kept", "v_min_snr_kept"):
             goals.append(Goal("diffusion_loss", variant, shape, "eager", "speedup", 4, mode="forward_backward"))
     for op, variant in (("normal_noise", ""), ("uniform_noise", "")):
         goals.append(Goal(op, variant, (1, 784), "eager", "median_us", 6))

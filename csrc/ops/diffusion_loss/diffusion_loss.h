@@ -30,7 +30,9 @@ struct DiffusionLoss {
   float* loss;      // a scalar, or [batch] for Reduction::none
   double* partial;  // workspace of the CUDA kernel
 
-  // Whether the target depends on the noise at all.
+  // What the target does not depend on is not read, and its NaN do not reach the loss.
+  GENFAST_HD bool reads_x() const { return target != Target::epsilon; }
+  GENFAST_HD bool reads_noise() const { return noise != nullptr && target != Target::x0; }
   GENFAST_HD bool draws() const { return noise == nullptr && target != Target::x0; }
   GENFAST_HD float weight_of(int64_t sample) const { return weight != nullptr ? weight[sample] : 1.0f; }
   // d loss / d m = gradient_scale * (m - target).

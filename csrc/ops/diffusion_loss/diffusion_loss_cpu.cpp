@@ -22,15 +22,16 @@ void run(const DiffusionLoss& p) {
         const int64_t at = sample * numel + offset;
         const M* m = static_cast<const M*>(p.model_output) + at;
         const X* x = static_cast<const X*>(p.x_start) + at;
-        const X* given = p.noise != nullptr ? static_cast<const X*>(p.noise) + at : nullptr;
+        const X* given = p.reads_noise() ? static_cast<const X*>(p.noise) + at : nullptr;
         M* gradient = p.gradient != nullptr ? static_cast<M*>(p.gradient) + at : nullptr;
         const float* z = drawn[0];
+        const bool reads_x = p.reads_x();
         const TargetFactors c = target_factors(p.target, p.alpha[sample], p.sigma[sample]);
         const float scale = p.gradient_scale(sample);
         VF sum{};
         for_each_vector(n, streaming, [&](int64_t i, auto io) GENFAST_INLINE_LAMBDA {
           const VF noise = given != nullptr ? io.load(given + i) : z != nullptr ? io.load(z + i) : VF{};
-          const VF d = loss_difference<Simd>(io.load(m + i), io.load(x + i), noise, c);
+          const VF d = loss_difference<Simd>(io.load(m + i), reads_x ? io.load(x + i) : VF{}, noise, c);
           sum = Simd::fma(d, d, sum);
           if (gradient != nullptr) io.store(gradient + i, d * scale);
         });

@@ -26,9 +26,10 @@ __global__ void __launch_bounds__(kBlockThreads)
     for (int64_t slot = begin + threadIdx.x; slot < end; slot += blockDim.x) {
       const auto quad = quad_at<kChannelsLast>(plan, sample, slot);
       if (!quad.exists()) continue;
-      const Four::F m = load_quad<M>(p.model_output, quad), x = load_quad<X>(p.x_start, quad);
-      Four::F z = Four::splat(0.0f);
-      if (p.noise != nullptr) z = load_quad<X>(p.noise, quad);
+      const Four::F m = load_quad<M>(p.model_output, quad);
+      Four::F x = Four::splat(0.0f), z = Four::splat(0.0f);
+      if (p.reads_x()) x = load_quad<X>(p.x_start, quad);
+      if (p.reads_noise()) z = load_quad<X>(p.noise, quad);
       if (draws) z = draw_quad<true>(seed, p.stream, quad);
       const Four::F d = loss_difference<Four>(m, x, z, c);
       GENFAST_UNROLL

@@ -18,47 +18,73 @@ from genfast.random import Stream
 
 _SEEDS = 2**40
 GAMMA = 5.0
+KEPT = "_kept"
+"""Variants with this ending are given the noise that the noising made; the others draw it, on both sides."""
 
 
-def epsilon_mse(m: Tensor, x: Tensor, z: Tensor, alpha: Tensor, sigma: Tensor, seed: Any) -> Tensor:
-    """Ho et al. 2020, eq. 14, with the noise kept from the noising."""
-    return F.mse_loss(m, z)
+def _without_seed(m: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor, z: Tensor | int) -> Inputs:
+    """What the baselines take: a new integer would make torch.compile compile again."""
+    return m, x, alpha, sigma, z if isinstance(z, Tensor) else None
 
 
-def v_min_snr(m: Tensor, x: Tensor, z: Tensor, alpha: Tensor, sigma: Tensor, seed: Any) -> Tensor:
+def _fresh(x: Tensor, z: Tensor | None, noise: Tensor | None) -> Tensor:
+    if z is not None:
+        return z
+    return torch.randn_like(x) if noise is None else noise.to(x.dtype)
+
+
+def epsilon_mse(
+    m: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor, z: Tensor | None, noise: Tensor | None = None
+) -> Tensor:
+    """Ho et al. 2020, eq. 14."""
+    return F.mse_loss(m, _fresh(x, z, noise))
+
+
+def v_min_snr(
+    m: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor, z: Tensor | None, noise: Tensor | None = None
+) -> Tensor:
     """v prediction with min-SNR weights (Hang et al. 2023), as diffusers' training scripts write it."""
-    target = alpha.to(x.dtype).view(-1, 1, 1, 1) * z - sigma.to(x.dtype).view(-1, 1, 1, 1) * x
+    target = alpha.to(x.dtype).view(-1, 1, 1, 1) * _fresh(x, z, noise) - sigma.to(x.dtype).view(-1, 1, 1, 1) * x
     snr = (alpha / sigma) ** 2
     weight = snr.clamp(max=GAMMA) / (snr + 1)
     loss = F.mse_loss(m, target, reduction="none").mean(dim=(1, 2, 3)) * weight
     return loss.mean()
 
 
-def v_min_snr_best(m: Tensor, x: Tensor, z: Tensor, alpha: Tensor, sigma: Tensor, seed: Any) -> Tensor:
+def v_min_snr_best(
+    m: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor, z: Tensor | None, noise: Tensor | None = None
+) -> Tensor:
     column = (-1, 1, 1, 1)
-    d = torch.addcmul(m, z, alpha.to(x.dtype).view(column), value=-1).addcmul_(x, sigma.to(x.dtype).view(column))
+    d = torch.addcmul(m, _fresh(x, z, noise), alpha.to(x.dtype).view(column), value=-1)
+    d = d.addcmul_(x, sigma.to(x.dtype).view(column))
     snr = (alpha / sigma) ** 2
     squares = torch.linalg.vector_norm(d.flatten(1), dim=1).square()
     return (squares * (snr.clamp(max=GAMMA) / (snr + 1))).sum() / d.numel()
 
 
-_EAGER = {"epsilon": epsilon_mse, "v_min_snr": v_min_snr}
-_BEST = {"epsilon": None, "v_min_snr": v_min_snr_best}
+_EAGER: dict[str, Callable[..., Tensor]] = {"epsilon": epsilon_mse, "v_min_snr": v_min_snr}
+_BEST: dict[str, Callable[..., Tensor] | None] = {"epsilon": None, "v_min_snr": v_min_snr_best}
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "epsilon": {"target": "epsilon"},
+    "v_min_snr": {"target": "v", "weight": "min_snr"},
+}
+VARIANTS = (*_EAGER, *(f"{variant}{KEPT}" for variant in _EAGER))
 
 
 def ours(variant: str) -> Callable[..., Tensor]:
-    target, weight = {"epsilon": ("epsilon", None), "v_min_snr": ("v", "min_snr")}[variant]
+    options = _OPTIONS[variant.removesuffix(KEPT)]
 
-    def call(m: Tensor, x: Tensor, z: Tensor, alpha: Tensor, sigma: Tensor, seed: int) -> Tensor:
-        return genfast.diffusion_loss(m, x, alpha, sigma, target=target, weight=weight, seeds=seed)
+    def call(m: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor, z: Any) -> Tensor:
+        source = {"noise": z} if isinstance(z, Tensor) else {"seeds": z}
+        return genfast.diffusion_loss(m, x, alpha, sigma, **source, **options)
 
     return call
 
 
 def _with_gradient(function: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, ...]]:
-    def call(m: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+    def call(m: Tensor, *rest: Any, **noise: Any) -> tuple[Tensor, ...]:
         leaf = m.detach().requires_grad_()
-        loss = function(leaf, *rest)
+        loss = function(leaf, *rest, **noise)
         return loss.detach(), *torch.autograd.grad(loss, (leaf,))
 
     return call
@@ -83,23 +109,24 @@ def _case(
     variant: str, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, cache: str, mode: str
 ) -> Case:
     bars = torch.tensor(alpha_bars(), dtype=torch.float64)
-    eager, call, best = _EAGER[variant], ours(variant), _BEST[variant]
+    kept, formula = variant.endswith(KEPT), variant.removesuffix(KEPT)
+    eager, call, best = _EAGER[formula], ours(variant), _BEST[formula]
 
     def make(generator: torch.Generator, device: torch.device) -> Inputs:
         t = torch.randint(1, TRAIN_STEPS, (shape[0],), generator=generator)
         alpha, sigma = bars[t].sqrt().float().to(device), (1 - bars[t]).sqrt().float().to(device)
         m, x = (torch.randn(shape, generator=generator).to(device, dtype) for _ in range(2))
         seed = int(torch.randint(_SEEDS, (1,), generator=generator))
-        z = genfast.normal_noise(shape, seed, stream=Stream.TRAINING, device=device).to(dtype)
-        return m, x, z, alpha, sigma, seed
+        return m, x, alpha, sigma, torch.randn(shape, generator=generator).to(device, dtype) if kept else seed
 
     reference = eager if mode == "forward" else _with_gradient(eager)
 
     def truth(inputs: Inputs, noise: Tensor | None) -> tuple[Tensor, ...]:
-        m, x, _, alpha, sigma, seed = inputs
-        z = drawn_noise(shape, seed, Stream.TRAINING, m.device).double()
+        m, x, alpha, sigma, z = inputs
+        if not kept:
+            z = drawn_noise(shape, z, Stream.TRAINING, m.device) if noise is None else noise
         with torch.enable_grad():
-            out = reference(m.double(), x.double(), z, alpha.double(), sigma.double(), seed)
+            out = reference(m.double(), x.double(), alpha.double(), sigma.double(), z.double())
         if mode == "backward":
             return (out[1],)
         return out if isinstance(out, tuple) else (out,)
@@ -109,15 +136,18 @@ def _case(
     else:
         wrap = _with_gradient if mode == "forward_backward" else (lambda f: f)
         baselines = torch_baselines(
-            wrap(eager), None if best is None else wrap(best), inference=mode == "forward"
+            wrap(eager), None if best is None else wrap(best), noise="none" if kept else "given",
+            prepare=_without_seed, inference=mode == "forward",
         )  # fmt: skip
-    read = 1 if variant == "epsilon" else 2
+    # Of the images m, and x where the target has it; of the noise where it is kept.
+    read = 1 + (formula != "epsilon") + kept
     tensors = {"forward": read, "forward_backward": read + 1, "backward": 1}[mode]
-    per_element = 3 + 3 * (variant != "epsilon") + NORMAL_FLOPS
+    per_element = 3 + 3 * (formula != "epsilon") + (0 if kept else NORMAL_FLOPS)
     return Case(
         op="diffusion_loss", variant=variant, shape=shape, dtype=dtype, mode=mode, cache=cache, make=make,
         call={"forward": call, "forward_backward": _with_gradient(call), "backward": _backward}[mode],
         prepare=_graph(call) if mode == "backward" else None,
+        draw=None if kept else lambda inputs: drawn_noise(shape, inputs[-1], Stream.TRAINING, device),
         truth=truth, baselines=baselines, bytes=tensors * tensor_bytes(shape, dtype),
         flops=math.prod(shape) * {"forward": per_element, "forward_backward": per_element + 1, "backward": 1}[mode],
     )  # fmt: skip
@@ -125,16 +155,16 @@ def _case(
 
 def cases(device: torch.device, quick: bool = False) -> Iterator[Case]:
     quick_shapes = (QUICK[0], (16, 3, 64, 64), QUICK[-1])
-    for variant in _EAGER:
+    for variant in VARIANTS:
         for shape in quick_shapes if quick else SHAPES:
             for dtype in (torch.float32,) if quick else DTYPES:
+                # Half of the shapes do for bfloat16.
                 if not quick and SHAPES.index(shape) % 2 == 0 and dtype != torch.float32:
                     continue
-                nbytes = 3 * tensor_bytes(shape, dtype)
-                states = caches(nbytes, device)
+                states = caches(3 * tensor_bytes(shape, dtype), device)
                 if not quick:
                     yield _case(variant, shape, dtype, device, states[-1], "forward")
                 for cache in states[-1:] if quick else states:
                     yield _case(variant, shape, dtype, device, cache, "forward_backward")
-        if not quick:
-            yield _case(variant, (16, 3, 64, 64), torch.float32, device, "warm", "backward")
+    if not quick:
+        yield _case("v_min_snr_kept", (16, 3, 64, 64), torch.float32, device, "warm", "backward")

@@ -30,8 +30,13 @@ def difference(
 ) -> Tensor:  # fmt: skip
     """``m - target`` in float32, or in float64 for a float64 ``m``."""
     dtype = torch.float64 if m.dtype == torch.float64 else torch.float32
+    if target == "x0":
+        return m.to(dtype) - x_start.to(dtype)
+    z = draw(x_start, noise, seeds, stream, dtype)
+    if target == "epsilon":
+        return m.to(dtype) - z
     c_z, c_0 = (per_sample(c, m, dtype) for c in target_factors(alpha, sigma, target))
-    return m.to(dtype) - (c_z * draw(x_start, noise, seeds, stream, dtype) + c_0 * x_start.to(dtype))
+    return m.to(dtype) - (c_z * z + c_0 * x_start.to(dtype))
 
 
 def _batch_share(batch: int, reduction: str) -> float:

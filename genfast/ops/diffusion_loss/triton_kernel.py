@@ -25,24 +25,21 @@ def diffusion_loss_kernel(
         batch, groups, channels, quad_blocks, channel_blocks, SAMPLES, QUADS, CHANNELS, ALIGN
     )  # fmt: skip
     valid = sample < batch
-    x = load(x_start, offset, mask)
-    if noise is not None:
-        z = load(noise, offset, mask)
-    elif TARGET != "x0":
-        z = draw(seeds, stream, batch, groups, quad_blocks, channel_blocks, SAMPLES, QUADS, CHANNELS, ALIGN, True)
-    else:
-        z = tl.zeros_like(x)
-
-    # fma(c_z, z, c_0 * x), written out where a factor is constant; a factor of 0 still lets NaN through.
-    if TARGET == "epsilon":
-        target = z + x * 0.0
-    elif TARGET == "x0":
-        target = tl.fma(z, 0.0, x)
+    # fma(c_z, z, c_0 * x), written out where a factor is constant. What a target does not depend on is not read.
+    if TARGET != "x0":
+        if noise is not None:
+            target = load(noise, offset, mask)
+        else:
+            target = draw(
+                seeds, stream, batch, groups, quad_blocks, channel_blocks, SAMPLES, QUADS, CHANNELS, ALIGN, True
+            )  # fmt: skip
+    if TARGET == "x0":
+        target = load(x_start, offset, mask)
     elif TARGET == "flow":
-        target = z - x
-    else:
+        target = target - load(x_start, offset, mask)
+    elif TARGET == "v":
         c_0 = tl.load(sigma + sample, mask=valid) * -1.0
-        target = tl.fma(tl.load(alpha + sample, mask=valid), z, c_0 * x)
+        target = tl.fma(tl.load(alpha + sample, mask=valid), target, c_0 * load(x_start, offset, mask))
     d = load(m, offset, mask) - target
 
     if gradient is not None:
