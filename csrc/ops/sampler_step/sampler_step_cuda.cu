@@ -48,9 +48,8 @@ struct At {
   }
 };
 
-// Without an inpainting and a long history, as most steps are, a thread needs
-// fewer registers, so that more loads are under way on a multiprocessor. The
-// compiler learns it from constants.
+// Most steps have no inpainting and at most one history entry. Told so by constants, the compiler needs fewer
+// registers, and more threads of a multiprocessor have their loads under way.
 template <bool kPlain>
 __device__ __forceinline__ SamplerStep narrowed(SamplerStep p) {
   if (kPlain) {
@@ -94,13 +93,13 @@ void sampler_step_cuda(const SamplerStep& p, CudaStream stream) {
     dispatch_dtype(p.model_dtype, [&](auto* model_type) {
       using T = std::remove_pointer_t<decltype(type)>;
       using M = std::remove_pointer_t<decltype(model_type)>;
-      const auto launch = [&](auto* dense, auto* channels_last) {
+      const auto start = [&](auto* dense, auto* channels_last) {
         launch_quads<SamplerStep>("sampler_step", stream, dense, channels_last, p, plan);
       };
       if (is_plain(p)) {
-        launch(sampler_step_kernel<T, M, true, false>, sampler_step_kernel<T, M, true, true>);
+        start(sampler_step_kernel<T, M, true, false>, sampler_step_kernel<T, M, true, true>);
       } else {
-        launch(sampler_step_kernel<T, M, false, false>, sampler_step_kernel<T, M, false, true>);
+        start(sampler_step_kernel<T, M, false, false>, sampler_step_kernel<T, M, false, true>);
       }
     });
   });
