@@ -31,7 +31,8 @@ class RunOptions(TypedDict, total=False):
         noise: standard normal noise ``[B, ...]`` that the trajectory starts from, instead of the seeds' own.
         x_T: the very state it starts from, as :meth:`Sampler.invert` gives it.
         step_noise: a function of (row index, state) that gives the noise of a row, instead of the seeds' own.
-        callback: called with a :class:`Step` after every model evaluation.
+        callback: called with a :class:`Step` after every model evaluation; it may assign ``step.x``. To stop early,
+            leave the loop over :meth:`Sampler.iterate`.
         progress: show a progress bar on stderr.
         device, dtype: of the state; by default the device of the model's parameters (else the CPU), and float32.
         model_dtype: of the model's input; by default that of the model's parameters, else ``dtype``.

@@ -22,7 +22,8 @@ class Step:
     """One row of a sampler's program, after it has run.
 
     Attributes:
-        x: the new state ``[B, ...]``, in the space of the sampler.
+        x: the new state ``[B, ...]``, in the space of the sampler. Assign another tensor like it, and the trajectory
+            goes on from there; do not change it in place, for the model input is already made.
         index: the row, from 0 to ``total - 1``; methods of several stages take several rows to a step.
         total: how many rows there are.
         t: the model times ``[B]`` that the model was evaluated at.
@@ -155,7 +156,24 @@ def loop(
         evaluation = (x, output, plan, uncond, scale, limits)
         x = result.x
         model_input = x if result.model_input is None else result.model_input
-        yield Step(x, row, total, t, evaluation)
+        step = Step(x, row, total, t, evaluation)
+        yield step
+        if step.x is not x:
+            _check_edited(step.x, x)
+            x = model_input = step.x
+            if input_dtype is not None:
+                c_in = table[row, ..., Coefficient.C_IN].view(-1, *[1] * (x.dim() - 1))
+                with _AS_IT_IS if grad or not torch.is_grad_enabled() else torch.no_grad():
+                    model_input = (x.to(wide) * c_in).to(model_dtype)
+
+
+def _check_edited(new: object, old: Tensor) -> None:
+    wanted = old.shape, old.dtype, old.device
+    found = (new.shape, new.dtype, new.device) if isinstance(new, Tensor) else type(new).__name__
+    if found != wanted:
+        raise ValueError(
+            f"Sampler: Step.x must stay a tensor {list(old.shape)}, {old.dtype} on {old.device}, got {found}"
+        )
 
 
 def reported(steps: Iterator[Step], callback: Callable[[Step], object]) -> Iterator[Step]:
