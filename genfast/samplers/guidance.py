@@ -75,11 +75,19 @@ def _double(cond: Mapping[str, Any], uncond: Mapping[str, Any], batch: int) -> d
                     f" got {list(value.shape)} and {list(other.shape)}{apart}"
                 )
             both[key] = torch.cat((value, other))
-        elif isinstance(value, Tensor) or isinstance(other, Tensor) or value != other:
+        elif isinstance(value, Tensor) or isinstance(other, Tensor) or not _agree(value, other):
             raise ValueError(f"Sampler: {key!r} differs between model_kwargs and uncond_kwargs and is no tensor{apart}")
         else:
             both[key] = value
     return both
+
+
+def _agree(value: object, other: object) -> bool:
+    """Whether the two are equal; what cannot be compared as a whole, such as a list of tensors, is not."""
+    try:
+        return value is other or bool(value == other)
+    except (RuntimeError, ValueError):
+        return False
 
 
 def rescale_factors(

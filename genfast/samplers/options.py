@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
@@ -34,7 +35,8 @@ class RunOptions(TypedDict, total=False):
         callback: called with a :class:`Step` after every model evaluation; it may assign ``step.x``. To stop early,
             leave the loop over :meth:`Sampler.iterate`.
         progress: show a progress bar on stderr.
-        device, dtype: of the state; by default the device of the model's parameters (else the CPU), and float32.
+        device, dtype: of the state; by default those of the tensor it is made from (image, ``x_T`` or ``noise``), else
+            the device of the model's parameters, or the CPU, and float32.
         model_dtype: of the model's input; by default that of the model's parameters, else ``dtype``.
         memory_format: of the state, ``torch.contiguous_format`` by default.
         grad: record gradients (if they are enabled outside); by default nothing is recorded.
@@ -79,6 +81,19 @@ class Run:
     memory_format: torch.memory_format = torch.contiguous_format
     grad: bool = False
 
+    def __post_init__(self) -> None:
+        if self.noise is not None and self.x_T is not None:
+            raise ValueError("Sampler: give noise or x_T, not both")
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Run:
+        """``options`` with the defaults of all others."""
+        unknown = sorted(set(options) - set(cls.__dataclass_fields__))
+        if unknown:
+            known = ", ".join(cls.__dataclass_fields__)
+            raise TypeError(f"Sampler: unknown argument {unknown[0]!r}, expected some of {known}")
+        return cls(**options)
+
     def place(self, model: object, like: Tensor | None) -> Placement:
         """Device and dtypes, as asked for or as the model's parameters and the tensors given have them."""
         parameter = None
@@ -86,7 +101,10 @@ class Run:
             parameter = next((p for p in model.parameters() if p.is_floating_point()), None)
         given = like if like is not None else self.x_T if self.x_T is not None else self.noise
         if self.device is not None:
-            device = torch.device(self.device)
+            try:
+                device = torch.device(self.device)
+            except RuntimeError:
+                raise ValueError(f"Sampler: unknown device {self.device!r}, expected one such as cpu or cuda") from None
         else:
             source = given if given is not None else parameter
             device = torch.device("cpu") if source is None else source.device
@@ -127,13 +145,18 @@ def per_sample(name: str, value: Any, batch: int, kind: type) -> list[Any]:
     for entry in values:
         if isinstance(entry, bool) or not isinstance(entry, Real if kind is float else Integral):
             raise TypeError(f"Sampler: {name} must be of type {kind.__name__}, got {entry!r}")
+        if kind is float and not math.isfinite(entry):
+            raise ValueError(f"Sampler: {name} must be finite, got {entry}")
     return [kind(entry) for entry in values]
 
 
 def check_shape(shape: Sequence[int]) -> tuple[int, ...]:
-    size = tuple(shape)
-    if len(size) < 1 or any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in size):
-        raise ValueError(f"Sampler: shape must be [B, ...] of ints that are not negative, got {list(size)}")
+    try:
+        size = tuple(operator.index(n) for n in shape)
+    except TypeError:
+        size = ()
+    if not size or min(size) < 0:
+        raise ValueError(f"Sampler: shape must be [B, ...] of ints that are not negative, got {shape!r}")
     return size
 
 

@@ -139,7 +139,7 @@ class Sampler:
 
     def iterate(self, model: Model, shape: Sequence[int], **run: Unpack[RunOptions]) -> Iterator[Step]:
         """:meth:`sample` as a generator that yields a :class:`Step` after every model evaluation."""
-        settings = Run(**run)
+        settings = Run.of(run)
         size = check_shape(shape)
         return self._from_noise(model, size, settings, settings.place(model, None), None, None)
 
@@ -150,7 +150,7 @@ class Sampler:
 
         strength is in (0, 1], one number or one per sample (Meng et al. 2022, SDEdit). See :class:`RunOptions`.
         """
-        settings = Run(**run)
+        settings = Run.of(run)
         check_image("image", image)
         if settings.x_T is not None:
             raise ValueError("Sampler.img2img: x_T is made from the image; to start from a state, use sample")
@@ -172,7 +172,7 @@ class Sampler:
         After every step the known region is replaced by the image, noised afresh to that step's level (Lugmayr et
         al. 2022, eq. 8), in the same kernel. mask broadcasts to the image. See :class:`RunOptions`.
         """
-        settings = Run(**run)
+        settings = Run.of(run)
         check_image("image", image)
         if settings.step_noise is not None or settings.noise is not None or settings.x_T is not None:
             raise ValueError("Sampler.inpaint: all noise comes from seeds; give no noise, step_noise or x_T")
@@ -195,7 +195,7 @@ class Sampler:
         Give it to :meth:`sample` as ``x_T`` with the same steps. The more steps, the closer the round trip.
         Guidance is used as given; 1 inverts best.
         """
-        settings = Run(**run)
+        settings = Run.of(run)
         check_image("image", image)
         if settings.step_noise is not None or settings.noise is not None or settings.x_T is not None:
             raise ValueError("Sampler.invert: an inversion takes no noise, step_noise or x_T")

@@ -75,7 +75,11 @@ def test_construction(arguments, error, message):
         ({"x_T": torch.zeros(2, 1, 4, 5)}, ValueError, "x_T must be a tensor"),
         ({"dtype": torch.int64}, TypeError, "dtype must be a floating point dtype"),
         ({"model_dtype": torch.bool}, TypeError, "model_dtype must be a floating point dtype"),
-        ({"step_size": 3}, TypeError, "step_size"),
+        ({"step_size": 3}, TypeError, "Sampler: unknown argument 'step_size', expected some of steps, seeds"),
+        ({"guidance": float("nan"), "uncond_kwargs": {}}, ValueError, "guidance must be finite, got nan"),
+        ({"guidance": float("inf"), "uncond_kwargs": {}}, ValueError, "guidance must be finite, got inf"),
+        ({"noise": torch.zeros(SHAPE), "x_T": torch.zeros(SHAPE)}, ValueError, "give noise or x_T, not both"),
+        ({"device": "gpu"}, ValueError, "unknown device 'gpu'"),
     ],
 )  # fmt: skip
 def test_running(arguments, error, message):
@@ -89,7 +93,7 @@ def test_cuda_where_there_is_none():
         genfast.Sampler("ddpm", COSINE).sample(model, SHAPE, device="cuda")
 
 
-@pytest.mark.parametrize("shape", [(), (2, -1), (2.0, 3)])
+@pytest.mark.parametrize("shape", [(), (2, -1), (2.0, 3), 4])
 def test_shape(shape):
     with pytest.raises(ValueError, match="shape must be"):
         genfast.Sampler("ddpm", COSINE).sample(model, shape)
@@ -121,6 +125,7 @@ def test_model_output(output, error, message, guidance):
         ({"label": torch.zeros(2)}, {"label": torch.zeros(3)}, r"must both be \[2, ...\]"),
         ({"label": torch.zeros(2)}, {"label": None}, "'label' differs"),
         ({"strength": 1.0}, {"strength": 0.0}, "'strength' differs"),
+        ({"labels": [torch.zeros(2)]}, {"labels": [torch.zeros(2)]}, "'labels' differs"),
     ],
 )  # fmt: skip
 def test_guidance_arguments_that_share_no_batch(cond, uncond, message):
@@ -140,7 +145,7 @@ def test_epsilon_at_zero_terminal_snr():
 
 @pytest.mark.parametrize("strength", [0.0, -0.5, 1.5, float("nan")])
 def test_strength(strength):
-    with pytest.raises(ValueError, match=r"strength must be in \(0, 1\]"):
+    with pytest.raises(ValueError, match=r"strength must be (in \(0, 1\]|finite)"):
         genfast.Sampler("ddim", COSINE).img2img(model, torch.zeros(SHAPE), strength)
 
 
