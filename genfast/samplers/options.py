@@ -176,3 +176,16 @@ def check_range(name: str, value: Any, low: float, high: float = math.inf, *, cl
         raise TypeError(f"Sampler: {name} must be a number, got {type(value).__name__}")
     if not ((value >= low if closed else value > low) and value <= high):
         raise ValueError(f"Sampler: {name} must be in {'[' if closed else '('}{low:g}, {high:g}], got {value}")
+
+
+def check_like(defaults: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    """Options of a solver are of the kind of their defaults; the numbers among them are finite and not negative."""
+    for name, value in options.items():
+        default = defaults[name]
+        if type(default) is float:
+            if isinstance(value, bool) or not isinstance(value, Real):
+                raise TypeError(f"Sampler: {name} must be a number, got {value!r}")
+            if not 0 <= float(value) < math.inf:
+                raise ValueError(f"Sampler: {name} must be a finite number of at least 0, got {value!r}")
+        elif type(value) is not type(default):
+            raise TypeError(f"Sampler: {name} must be of type {type(default).__name__}, got {value!r}")

@@ -15,7 +15,7 @@ from genfast.random import Stream
 from genfast.samplers import ddim
 from genfast.samplers.grid import Grid
 from genfast.samplers.guidance import Model, guided, unguided
-from genfast.samplers.options import Placement, Run, check_image, check_range, check_shape, per_sample
+from genfast.samplers.options import Placement, Run, check_image, check_like, check_range, check_shape, per_sample
 from genfast.samplers.program import PREDICTIONS, Program, in_schedule_space, merge
 from genfast.samplers.progress import track
 from genfast.samplers.run import Extras, Level, Plan, Step, drain, loop, reported, start
@@ -77,6 +77,7 @@ class Sampler:
         if unknown:
             known = ", ".join(self.solver.options) or "none"
             raise TypeError(f"Sampler: {name!r} takes no option {unknown[0]!r}; its options are: {known}")
+        check_like(self.solver.options, options)
         self.options = {**self.solver.options, **options}
         check_range("clip", clip, 0.0)
         check_range("dynamic_threshold", dynamic_threshold, 0.0, 1.0)

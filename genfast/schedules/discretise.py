@@ -75,7 +75,7 @@ def discretise(
 
     Raises:
         TypeError, ValueError: for steps that are no int, below 1, or more than the schedule can tell apart; for an
-            unknown spacing or final.
+            unknown spacing or final; for a steps_offset or original_steps that is no int, and rho that is not positive.
     """
     name = "discretise"
     if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)):
@@ -86,6 +86,11 @@ def discretise(
         raise ValueError(f"{name}: unknown spacing {spacing!r}, expected one of {', '.join(SPACINGS)}")
     if final not in FINALS:
         raise ValueError(f"{name}: unknown final {final!r}, expected one of {', '.join(FINALS)}")
+    for label, value in (("steps_offset", steps_offset), ("original_steps", original_steps)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+            raise TypeError(f"{name}: {label} must be an int, got {value!r}")
+    if isinstance(rho, bool) or not isinstance(rho, (int, float)) or not 0 < rho < np.inf:
+        raise ValueError(f"{name}: rho must be a positive number, got {rho!r}")
     count = int(steps)
     if schedule.is_flow:
         sigmas = _flow_sigmas(schedule, count, spacing, final, rho, drop_last)

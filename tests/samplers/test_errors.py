@@ -26,6 +26,14 @@ def test_unknown_sampler_lists_the_known():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
+        ({"name": "ddim", "eta": "1"}, TypeError, "eta must be a number, got '1'"),
+        ({"name": "ddim", "eta": float("nan")}, ValueError, "eta must be a finite number of at least 0, got nan"),
+        ({"name": "dpmpp_2m_sde", "eta": -1}, ValueError, "eta must be a finite number of at least 0, got -1"),
+        ({"name": "deis", "order": 2.0}, TypeError, "order must be of type int, got 2.0"),
+        ({"name": "unipc", "corrector": 0}, TypeError, "corrector must be of type bool, got 0"),
+        ({"name": "euler", "spacing": "karras", "rho": 0}, ValueError, "rho must be a positive number, got 0"),
+        ({"name": "ddim", "steps_offset": "1"}, TypeError, "steps_offset must be an int, got '1'"),
+        ({"name": "lcm", "original_steps": 2.5}, TypeError, "original_steps must be an int, got 2.5"),
         ({"name": "ddim", "eat": 1.0}, TypeError, "no option 'eat'; its options are: eta"),
         ({"name": "euler", "eta": 1.0}, TypeError, "its options are: none"),
         ({"name": "ddim", "prediction": "noise"}, ValueError, "prediction must be one of epsilon, v, x0, flow"),
