@@ -99,6 +99,8 @@ def rescale_factors(
 
     Sample by sample: a reduction over a whole batch may sum in another order for another batch size.
     """
+    if not output.numel():
+        return output.new_ones(len(output), dtype=dtype)
     factors = []
     for cond, base, scale, live in zip(output.to(dtype), uncond.to(dtype), scales, going, strict=True):
         ratio = cond.std() / torch.lerp(base, cond, scale).std() if live else cond.new_ones(())
@@ -109,6 +111,8 @@ def rescale_factors(
 def threshold_limits(x0: Tensor, quantile: float, largest: float | None, dtype: torch.dtype) -> Tensor:
     """Per sample ``max(1, quantile of |x0|)``, at most ``largest`` (Saharia et al. 2022, section 2.3)."""
     values = x0.to(dtype).flatten(1).abs()
+    if not values.numel():
+        return values.new_ones(len(values))
     position = quantile * (values.shape[1] - 1)
     low = int(position)
     # The quantile lies between two neighbours of the sorted values; both are in the upper tail.

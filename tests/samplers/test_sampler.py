@@ -346,3 +346,11 @@ def test_callbacks_cannot_change_the_shape():
 
     with pytest.raises(ValueError, match=r"Step.x must stay a tensor \[2, 1, 6, 6\]"):
         genfast.Sampler("ddim", COSINE).sample(model, SHAPE, steps=2, callback=crop)
+
+
+@pytest.mark.parametrize("shape", [(0, 1, 6, 6), (2, 1, 0, 6)])
+@pytest.mark.parametrize("options", [{"dynamic_threshold": 0.9}, {"guidance_rescale": 0.7}, {"clip": 1.0}])
+def test_nothing_to_sample(shape, options):
+    sampler = genfast.Sampler("ddpm", COSINE, **options)
+    run = {"guidance": 2.0, "uncond_kwargs": {}} if "guidance_rescale" in options else {}
+    assert sampler.sample(model, shape, steps=2, **run).shape == shape
