@@ -10,9 +10,6 @@ struct Four {
   struct F {
     float v[4];
   };
-  struct Mask {
-    bool v[4];
-  };
 
   template <class R, class Function>
   static GENFAST_HD R each(Function&& f) {
@@ -30,8 +27,8 @@ struct Four {
   static GENFAST_HD F divide(F a, F b) {
     return each<F>([&](int k) { return Scalar::divide(a.v[k], b.v[k]); });
   }
-  static GENFAST_HD F select(Mask condition, F a, F b) {
-    return each<F>([&](int k) { return condition.v[k] ? a.v[k] : b.v[k]; });
+  static GENFAST_HD F clamp(F x, F bound) {
+    return each<F>([&](int k) { return Scalar::clamp(x.v[k], bound.v[k]); });
   }
 };
 
@@ -40,15 +37,6 @@ GENFAST_HD Four::F operator-(Four::F a, Four::F b) {
 }
 GENFAST_HD Four::F operator*(Four::F a, float b) {
   return Four::each<Four::F>([&](int k) { return a.v[k] * b; });
-}
-GENFAST_HD Four::F operator-(Four::F a) {
-  return Four::each<Four::F>([&](int k) { return -a.v[k]; });
-}
-GENFAST_HD Four::Mask operator>(Four::F a, Four::F b) {
-  return Four::each<Four::Mask>([&](int k) { return a.v[k] > b.v[k]; });
-}
-GENFAST_HD Four::Mask operator<(Four::F a, Four::F b) {
-  return Four::each<Four::Mask>([&](int k) { return a.v[k] < b.v[k]; });
 }
 
 }  // namespace genfast

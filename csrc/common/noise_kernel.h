@@ -14,12 +14,12 @@ void write_noise(const Noise& p) {
   const int64_t numel = p.extent.numel;
   if (p.dtype == DType::f32 && p.extent.channels <= 1) {
     auto* out = static_cast<float*>(p.out);
-    const RunPlan plan(numel, kContiguousRun);
-    parallel_for(p.extent.batch * plan.pieces, kNoiseGrain / std::min(kContiguousRun, std::max<int64_t>(numel, 1)),
+    const RunPlan plan(numel, kBuffer);
+    parallel_for(p.extent.batch * plan.pieces, kNoiseGrain / std::min(kBuffer, std::max<int64_t>(numel, 1)),
                  [&](int64_t begin, int64_t end) {
                    for (int64_t item = begin; item < end; ++item) {
-                     const int64_t sample = item / plan.pieces, first = item % plan.pieces * kContiguousRun;
-                     fill_noise<kNormal>(p.source.of(sample), p.stream, first, std::min(kContiguousRun, numel - first),
+                     const int64_t sample = item / plan.pieces, first = item % plan.pieces * kBuffer;
+                     fill_noise<kNormal>(p.source.of(sample), p.stream, first, std::min(kBuffer, numel - first),
                                          out + sample * numel + first);
                    }
                  });
@@ -30,6 +30,7 @@ void write_noise(const Noise& p) {
     using T = std::remove_pointer_t<decltype(type)>;
     for_each_run<1, kNormal>(
         p.extent, p.source, streams, true, kNoiseGrain, [](int64_t, int) { return true; },
+        [](int64_t, int64_t, int64_t) {},
         [&](int64_t sample, int64_t, int64_t offset, int64_t n, const float* const(&z)[1]) {
           T* out = static_cast<T*>(p.out) + sample * numel + offset;
           int64_t i = 0;

@@ -12,9 +12,8 @@
 namespace genfast {
 namespace GENFAST_ISA {
 
-// Elements of a noise buffer: two of them stay in the first-level cache beside the operands.
+// Elements of a piece and of its noise: enough to amortise a run's start, few enough to stay in the caches.
 constexpr int64_t kBuffer = 4096;
-constexpr int64_t kContiguousRun = 1024;
 
 struct RunPlan {
   int64_t spatial, group, pixels;  // of a piece: group channels by pixels; group 0: contiguous
@@ -22,7 +21,7 @@ struct RunPlan {
 
   RunPlan(const Extent& extent, bool draws) {
     if (extent.channels <= 1 || !draws) {
-      *this = {extent.numel, kContiguousRun};
+      *this = {extent.numel, kBuffer};
       return;
     }
     spatial = extent.numel / extent.channels;
@@ -35,49 +34,76 @@ struct RunPlan {
       : spatial(numel), group(0), pixels(run), groups(1), pieces((numel + run - 1) / run) {}
 };
 
+// One piece of one sample: `runs` runs of `length` elements, `stride` apart, the first at `start`.
+struct Piece {
+  int64_t pixel, pixels, channel, group;
+  int64_t start, length, stride, runs;
+
+  Piece(const RunPlan& plan, const Extent& extent, int64_t index)
+      : pixel(index / plan.groups * plan.pixels),
+        pixels(std::min(plan.pixels, plan.spatial - pixel)),
+        channel(index % plan.groups * plan.group),
+        group(std::min(plan.group, extent.channels - channel)),
+        start(pixel),
+        length(pixels),
+        stride(pixels),
+        runs(1) {
+    if (plan.group == 0) return;
+    const bool whole = group == extent.channels;
+    start = pixel * extent.channels + channel;
+    length = whole ? pixels * group : group;
+    stride = extent.channels;
+    runs = whole ? 1 : pixels;
+  }
+};
+
+// The noise of a piece in the order of its memory.
+template <bool kNormal>
+void draw_piece(const RunPlan& plan, const Piece& piece, uint64_t seed, uint32_t stream, float* out) {
+  if (plan.group == 0) return fill_noise<kNormal>(seed, stream, piece.pixel, piece.pixels, out);
+  alignas(64) float planes[kBuffer];
+  for (int64_t c = 0; c < piece.group; ++c)
+    fill_noise<kNormal>(seed, stream, (piece.channel + c) * plan.spatial + piece.pixel, piece.pixels,
+                        planes + c * piece.pixels);
+  for (int64_t c = 0; c < piece.group; ++c)
+    for (int64_t p = 0; p < piece.pixels; ++p) out[p * piece.group + c] = planes[c * piece.pixels + p];
+}
+
 // For every piece of every sample: body(sample, piece, offset, n, z), possibly several times for a piece
 // that is not one run of memory. z[k] is the noise of streams[k], or null where wanted(sample, k) is false.
-template <int kDraws, bool kNormal, class Wanted, class Body>
+//
+// Before a piece's noise is drawn, ahead(sample, offset, n) may ask for the memory that body will want:
+// drawing takes long enough for it to come.
+template <int kDraws, bool kNormal, class Wanted, class Ahead, class Body>
 void for_each_run(const Extent& extent, const NoiseSource& source, const uint32_t (&streams)[kDraws], bool draws,
-                  int64_t grain, Wanted&& wanted, Body&& body) {
+                  int64_t grain, Wanted&& wanted, Ahead&& ahead, Body&& body) {
   const RunPlan plan(extent, draws);
-  const int64_t piece_elements = plan.group ? plan.group * plan.pixels : std::min(plan.pixels, extent.numel);
-  parallel_for(
-      extent.batch * plan.pieces, grain / std::max<int64_t>(piece_elements, 1), [&](int64_t begin, int64_t end) {
-        alignas(64) float buffer[kDraws][kBuffer];
-        alignas(64) float across[kBuffer];
-        for (int64_t item = begin; item < end; ++item) {
-          const int64_t sample = item / plan.pieces, piece = item % plan.pieces;
-          const int64_t pixel = piece / plan.groups * plan.pixels, channel = piece % plan.groups * plan.group;
-          const int64_t pixels = std::min(plan.pixels, plan.spatial - pixel);
-          const int64_t group = std::min(plan.group, extent.channels - channel);
-          const float* z[kDraws];
-          for (int k = 0; k < kDraws; ++k) {
-            z[k] = nullptr;
-            if (!draws || !wanted(sample, k)) continue;
-            const uint64_t seed = source.of(sample);
-            z[k] = buffer[k];
-            if (plan.group == 0) {
-              fill_noise<kNormal>(seed, streams[k], pixel, pixels, buffer[k]);
-              continue;
-            }
-            for (int64_t c = 0; c < group; ++c)
-              fill_noise<kNormal>(seed, streams[k], (channel + c) * plan.spatial + pixel, pixels, across + c * pixels);
-            for (int64_t c = 0; c < group; ++c)
-              for (int64_t p = 0; p < pixels; ++p) buffer[k][p * group + c] = across[c * pixels + p];
-          }
-          const bool whole = plan.group == 0 || group == extent.channels;
-          const int64_t runs = whole ? 1 : pixels;
-          const int64_t length = plan.group == 0 ? pixels : whole ? pixels * group : group;
-          const int64_t stride = whole ? length : extent.channels;
-          const int64_t start = plan.group == 0 ? pixel : pixel * extent.channels + channel;
-          for (int64_t run = 0; run < runs; ++run) {
-            const float* at[kDraws];
-            for (int k = 0; k < kDraws; ++k) at[k] = z[k] == nullptr ? nullptr : z[k] + run * length;
-            body(sample, piece, start + run * stride, length, at);
-          }
-        }
-      });
+  const int64_t elements =
+      std::max<int64_t>(plan.group ? plan.group * plan.pixels : std::min(plan.pixels, extent.numel), 1);
+  parallel_for(extent.batch * plan.pieces, grain / elements, [&](int64_t begin, int64_t end) {
+    alignas(64) float buffer[kDraws][kBuffer];
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t sample = item / plan.pieces, index = item % plan.pieces;
+      const Piece piece(plan, extent, index);
+      if (draws && piece.runs == 1) ahead(sample, piece.start, piece.length);
+      const float* z[kDraws];
+      for (int k = 0; k < kDraws; ++k) {
+        z[k] = draws && wanted(sample, k) ? buffer[k] : nullptr;
+        if (z[k] != nullptr) draw_piece<kNormal>(plan, piece, source.of(sample), streams[k], buffer[k]);
+      }
+      for (int64_t run = 0; run < piece.runs; ++run) {
+        const float* at[kDraws];
+        for (int k = 0; k < kDraws; ++k) at[k] = z[k] == nullptr ? nullptr : z[k] + run * piece.length;
+        body(sample, index, piece.start + run * piece.stride, piece.length, at);
+      }
+    }
+  });
+}
+
+// Asks for the n elements at p.
+template <class T>
+GENFAST_HD void prefetch(const T* p, int64_t n) {
+  for (int64_t i = 0; i < n; i += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(p + i);
 }
 
 }  // namespace GENFAST_ISA

@@ -37,6 +37,8 @@ struct Scalar {
     return a / b;
 #endif
   }
+  // x clamped to [-bound, bound]; NaN stays.
+  static GENFAST_HD F clamp(F x, F bound) { return x > bound ? bound : x < -bound ? -bound : x; }
   static GENFAST_HD F to_float(U x) { return static_cast<float>(x); }
   static GENFAST_HD F to_float(I x) { return static_cast<float>(x); }
   static GENFAST_HD I bits(F x) {

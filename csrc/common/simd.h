@@ -59,6 +59,14 @@ struct Simd {
 #endif
   }
   static GENFAST_HD VF divide(VF a, VF b) { return a / b; }
+  // x clamped to [-bound, bound]; NaN stays. The instructions give their second operand where one is NaN.
+  static GENFAST_HD VF clamp(VF x, VF bound) {
+#if defined(__x86_64__)
+    return GENFAST_MM(max_ps)(-bound, GENFAST_MM(min_ps)(bound, x));
+#else
+    return select(x > bound, bound, select(x < -bound, -bound, x));
+#endif
+  }
   static GENFAST_HD VF to_float(VI x) { return __builtin_convertvector(x, VF); }
   static GENFAST_HD VF to_float(VU x) {
 #if defined(__AVX512F__)

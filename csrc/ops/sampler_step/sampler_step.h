@@ -50,11 +50,6 @@ struct SamplerStep {
   }
 };
 
-template <class S>
-GENFAST_HD typename S::F clamp_keeping_nan(typename S::F x, typename S::F bound) {
-  return S::select(x > bound, bound, S::select(x < -bound, -bound, x));
-}
-
 // One element, or one vector of them. `at` loads the operands; z and z_known are the drawn noise,
 // read where draws_z and draws_known say that they are there.
 template <class S, class At>
@@ -69,10 +64,10 @@ GENFAST_HD void step_element(const SamplerStep& p, const StepRow& c, float model
   }
   if (p.model_scale != nullptr) m = m * model_scale;
   F x0 = S::fma(S::splat(c.a_m), m, x * c.a_x);
-  x0 = clamp_keeping_nan<S>(x0, S::splat(c.clamp));
+  x0 = S::clamp(x0, S::splat(c.clamp));
   if (p.threshold != nullptr) {
     const F limit = S::splat(threshold);
-    x0 = S::divide(clamp_keeping_nan<S>(x0, limit), limit);
+    x0 = S::divide(S::clamp(x0, limit), limit);
   }
   F result = S::fma(S::splat(c.b_0), x0, x * c.b_x);
   result = S::fma(S::splat(c.b_m), m, result);

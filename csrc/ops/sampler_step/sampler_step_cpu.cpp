@@ -65,19 +65,24 @@ void run(const SamplerStep& p) {
     const StepRow& row = p.row(step, sample);
     return k == 0 ? row.s != 0.0f : p.known != nullptr && row.k_s != 0.0f;
   };
-  for_each_run<2, true>(p.extent, p.source, streams, p.draws, p.draws ? kNoiseGrain : kElementwiseGrain, wanted,
-                        [&](int64_t sample, int64_t, int64_t offset, int64_t n, const float* const(&z)[2]) {
-                          const StepRow c = p.row(step, sample);
-                          const bool draws_z = p.noise != nullptr ? c.s != 0.0f : z[0] != nullptr;
-                          const bool draws_known = z[1] != nullptr;
-                          const float scale = p.model_scale != nullptr ? p.model_scale[sample] : 1.0f;
-                          const float threshold = p.threshold != nullptr ? p.threshold[sample] : 1.0f;
-                          const SamplerStep q = narrowed<kPlain>(p);
-                          for_each_vector(n, streaming, [&](int64_t i, auto io) GENFAST_INLINE_LAMBDA {
-                            At<T, M, decltype(io)> at{q, sample * numel + offset, i, z[0], z[1], io};
-                            step_element<Simd>(q, c, scale, threshold, at, draws_z, draws_known);
-                          });
-                        });
+  for_each_run<2, true>(
+      p.extent, p.source, streams, p.draws, p.draws ? kNoiseGrain : kElementwiseGrain, wanted,
+      [&](int64_t sample, int64_t offset, int64_t n) {
+        prefetch(static_cast<const T*>(p.x) + sample * numel + offset, n);
+        prefetch(static_cast<const M*>(p.model_output) + sample * numel + offset, n);
+      },
+      [&](int64_t sample, int64_t, int64_t offset, int64_t n, const float* const(&z)[2]) {
+        const StepRow c = p.row(step, sample);
+        const bool draws_z = p.noise != nullptr ? c.s != 0.0f : z[0] != nullptr;
+        const bool draws_known = z[1] != nullptr;
+        const float scale = p.model_scale != nullptr ? p.model_scale[sample] : 1.0f;
+        const float threshold = p.threshold != nullptr ? p.threshold[sample] : 1.0f;
+        const SamplerStep q = narrowed<kPlain>(p);
+        for_each_vector(n, streaming, [&](int64_t i, auto io) GENFAST_INLINE_LAMBDA {
+          At<T, M, decltype(io)> at{q, sample * numel + offset, i, z[0], z[1], io};
+          step_element<Simd>(q, c, scale, threshold, at, draws_z, draws_known);
+        });
+      });
 }
 
 }  // namespace
