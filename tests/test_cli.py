@@ -229,6 +229,16 @@ def test_full_disk_while_saving_is_one_line(call, network, tmp_path, monkeypatch
     assert (out / "checkpoint.safetensors").read_bytes() == before
 
 
+def test_full_disk_while_logging_is_one_line(call, network, tmp_path, monkeypatch):
+    def fail(writer, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("tensorboard.summary.writer.record_writer.RecordWriter.write", fail)
+    code, _, errors = train(call, tmp_path / "run", network, "--tensorboard")
+    assert code == 1
+    assert errors.splitlines()[-1] == f"genfast: [Errno 28] No space left on device: '{tmp_path}/run/logs'"
+
+
 def test_divergence_is_one_line(call, network, tmp_path):
     code, _, errors = train(call, tmp_path / "run", network, "--lr", "1e30", "--warmup", "0", "--steps", "50")
     assert code == 1

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,11 +33,17 @@ class Log:
         self._writer, self._bar, self._console, self._task = None, None, None, None
         self._loss: float | None = None
         self._progress = progress
-        if folder is not None:
-            self._writer = _summary_writer(folder, trainer.step)
+        self._open = ExitStack()
+        self._folder = folder
         self._lines = max(1, trainer.config.steps // 20)
 
     def __enter__(self) -> Log:
+        if self._folder is not None:
+            with ExitStack() as stack:
+                stack.enter_context(_event_errors(self._folder))
+                self._writer = writer = _summary_writer(self._folder, self._trainer.step)
+                stack.callback(writer.close)
+                self._open = stack.pop_all()
         if self._progress and sys.stderr.isatty():
             self._bar = _rich_bar()
         if self._bar is not None:
@@ -48,8 +57,7 @@ class Log:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
-        if self._writer is not None:
-            self._writer.close()
+        self._open.__exit__(kind, error, trace)
 
     def step(self, result: StepResult) -> None:
         """Show one step."""
@@ -74,6 +82,26 @@ class Log:
         labels = [i % classes for i in range(_SAMPLES)] if classes and trainer.images.classes else None
         images = sample_images(trainer.ema.model, sampler, trainer.images.shape, seeds=range(_SAMPLES), labels=labels)
         return image_grid(images).numpy()
+
+
+@contextmanager
+def _event_errors(folder: Path) -> Iterator[None]:
+    """Name the folder in errors of writing event files, and let their thread print none: it hands them on."""
+    before = threading.excepthook
+
+    def hook(failure: threading.ExceptHookArgs) -> None:
+        if not type(failure.thread).__module__.startswith("tensorboard."):
+            before(failure)
+
+    threading.excepthook = hook
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(folder)) from error
+    finally:
+        threading.excepthook = before
 
 
 def _summary_writer(folder: Path, step: int) -> Any:
