@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from PIL import Image
 from genfast.cli import main
 from genfast.models import UNet, UNetConfig
 from genfast.schedules import Schedule
-from genfast.training import Trainer, TrainingConfig, load_checkpoint
+from genfast.training import Trainer, TrainingConfig, load_checkpoint, save_checkpoint
 
 TINY = {"image_size": 8, "in_channels": 1, "channels": 8, "multipliers": [1], "blocks": 1, "attention": [], "groups": 4}
 
@@ -227,6 +228,25 @@ def test_full_disk_while_saving_is_one_line(call, network, tmp_path, monkeypatch
     assert errors.splitlines()[-1] == f"genfast: [Errno 28] No space left on device: '{out}/checkpoint.safetensors'"
     assert [path.name for path in out.iterdir()] == ["checkpoint.safetensors"]
     assert (out / "checkpoint.safetensors").read_bytes() == before
+
+
+def test_weights_of_another_network_are_one_line(call, checkpoint, tmp_path):
+    state = load_checkpoint(checkpoint)
+    other = replace(state, model_config=replace(state.model_config, channels=16))
+    path = save_checkpoint(tmp_path / "other.safetensors", other)
+    code, _, errors = call("sample", path, "--out", tmp_path / "grid.png")
+    assert code == 1
+    assert errors.startswith("genfast: Checkpoint: the weights 'ema' do not fit the model: size mismatch for ")
+    assert errors.count("\n") == 1
+
+
+def test_too_little_memory_is_one_line(call, checkpoint, tmp_path):
+    code, _, errors = call("sample", checkpoint, "--seeds", "0", "--steps", 1, "--out", tmp_path / "a.png",
+                           "--scale", 10**8)  # fmt: skip
+    assert code == 1
+    assert errors.startswith("genfast: out of memory: ")
+    assert errors.count("\n") == 1
+    assert not (tmp_path / "a.png").exists()
 
 
 def test_full_disk_while_logging_is_one_line(call, network, tmp_path, monkeypatch):

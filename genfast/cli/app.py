@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any, ParamSpec
 
 import typer
@@ -50,6 +51,11 @@ def _plainly(command: Callable[P, None]) -> Callable[P, None]:
             raise typer.Exit(1) from None
         except (ValueError, ImportError, OSError, TrainingDiverged, OutOfMemoryError) as error:
             raise _fail(error, 1) from None
+        except (MemoryError, RuntimeError) as error:
+            # The CPU's allocator has no error of its own.
+            if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+                raise _fail(f"out of memory: {error}", 1) from None
+            raise
         except KeyboardInterrupt:
             raise _fail("interrupted", 130) from None
 
@@ -167,7 +173,9 @@ def diffusion(
         )  # fmt: skip
     except TrainingInterrupted as error:
         print(
-            f"genfast: {error}. Go on with: genfast train diffusion --data {data} --out {out} --resume", file=sys.stderr
+            f"genfast: {error}. Go on with: genfast train diffusion --data {quote(data)} --out {quote(str(out))}"
+            f"{'' if device == 'cpu' else f' --device {device}'} --resume",
+            file=sys.stderr,
         )
         raise typer.Exit(128 + error.signal) from None
     print(f"trained {trainer.step} steps, saved in {out}")

@@ -64,7 +64,7 @@ class Checkpoint:
         try:
             model.load_state_dict(self.part(name))
         except RuntimeError as error:
-            raise ValueError(f"Checkpoint: the weights {name!r} do not fit the model: {error}") from error
+            raise ValueError(f"Checkpoint: the weights {name!r} do not fit the model: {misfit(error)}") from error
         return model.to(device).eval().requires_grad_(False)
 
     def sampler(self, name: str = "dpmpp_2m", **options: Any) -> Sampler:
@@ -144,6 +144,12 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: corrupt checkpoint: {error!r}") from error
+
+
+def misfit(error: Exception) -> str:
+    """The first of the many complaints of load_state_dict, in one line."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return f"{(lines[1:] or lines)[0]:.200}"
 
 
 def _file(path: str | Path) -> Path:

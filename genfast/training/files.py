@@ -24,7 +24,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(beside, path)
     except OSError as error:
-        if error.errno is None or error.filename is not None:
+        if error.errno is None or error.filename not in (None, str(beside)):
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:

@@ -18,7 +18,7 @@ from genfast.models import UNet
 from genfast.ops import add_noise, diffusion_loss, uniform_noise
 from genfast.random import Seeds, Stream, as_seeds, mix_seed, to_signed64
 from genfast.schedules import Schedule
-from genfast.training.checkpoint import Checkpoint, save_checkpoint
+from genfast.training.checkpoint import Checkpoint, misfit, save_checkpoint
 from genfast.training.config import TrainingConfig
 from genfast.training.ema import EMA
 
@@ -201,7 +201,7 @@ class Trainer:
                 count = moments[f"{name}.step"].to(self.device)
                 self.optimizer.state[parameter] = {"step": count, "exp_avg": first, "exp_avg_sq": second}
         except (RuntimeError, KeyError) as error:
-            raise ValueError(f"Trainer.restore: the checkpoint does not fit the model: {error}") from error
+            raise ValueError(f"Trainer.restore: the checkpoint does not fit the model: {misfit(error)}") from error
         self.step, self.position = checkpoint.step, checkpoint.position
         self.ema.updates = checkpoint.updates
 

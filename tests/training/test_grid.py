@@ -55,6 +55,16 @@ def test_full_disk_leaves_the_old_picture(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_cannot_be_written_is_named_as_the_user_named_it(tmp_path, monkeypatch):
+    def fail(self, *args, **options):
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr("pathlib.Path.touch", fail)
+    with pytest.raises(PermissionError) as caught:
+        save_grid(tmp_path / "grid.png", torch.ones(1, 1, 4, 4))
+    assert caught.value.filename == str(tmp_path / "grid.png")
+
+
 def test_bad_arguments_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"images must be \[B, C, H, W\] with C 1, 3 or 4, got \[2, 2, 4, 4\]"):
         image_grid(torch.zeros(2, 2, 4, 4))
