@@ -171,7 +171,8 @@ class Sampler:
         """Paint where ``mask`` is 1 and keep the image ``[B, ...]`` where it is 0.
 
         After every step the known region is replaced by the image, noised afresh to that step's level (Lugmayr et
-        al. 2022, eq. 8), in the same kernel. mask broadcasts to the image. See :class:`RunOptions`.
+        al. 2022, eq. 8), in the same kernel; the last level is the image itself, but with ``final="sigma_min"``. mask
+        broadcasts to the image. See :class:`RunOptions`.
         """
         settings = Run.of(run)
         check_image("image", image)
