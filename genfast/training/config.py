@@ -54,6 +54,8 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.betas, (list, tuple)) or not all(isinstance(beta, (int, float)) for beta in self.betas):
+            raise ValueError(f"TrainingConfig: betas must be two numbers in [0, 1), got {self.betas!r}")
         object.__setattr__(self, "betas", tuple(self.betas))
         for name, least in (("steps", 1), ("batch_size", 1), ("warmup", 0)):
             value = getattr(self, name)
@@ -66,7 +68,7 @@ class TrainingConfig:
                 raise ValueError(f"TrainingConfig: {name} must be a number in [0, {most}], got {value!r}")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"TrainingConfig: betas must be two numbers in [0, 1), got {self.betas!r}")
-        if self.clip is not None and not self.clip > 0:
+        if self.clip is not None and (not isinstance(self.clip, (int, float)) or not self.clip > 0):
             raise ValueError(f"TrainingConfig: clip must be positive or None, got {self.clip!r}")
         choices = {"target": TARGETS, "weight": (None, *WEIGHTS), "precision": PRECISIONS}
         for name, known in choices.items():

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
+from types import FrameType, NoneType
 from typing import Any
 
 import torch
@@ -73,6 +73,7 @@ def train_diffusion(
         The trainer, whose ``ema.model`` is the result.
 
     Raises:
+        TypeError: for arguments of another type.
         ValueError: for arguments that do not fit together, and an ``out`` that holds a checkpoint without ``resume``.
         TrainingInterrupted: after a signal, once the state is saved.
         TrainingDiverged: where the loss is no number. The last checkpoint stays; if there is none, the state
@@ -83,6 +84,16 @@ def train_diffusion(
             "train_diffusion: save_every must be at least 1 and sample_every at least 0, "
             f"got {save_every} and {sample_every}"
         )
+    known: dict[str, tuple[object, tuple[type, ...]]] = {
+        "images": (images, (Images, str)),
+        "model": (model, (UNetConfig, NoneType)),
+        "schedule": (schedule, (Schedule, str, NoneType)),
+        "config": (config, (TrainingConfig, Mapping, NoneType)),
+    }
+    for name, (value, kinds) in known.items():
+        if not isinstance(value, kinds):
+            expected = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
+            raise TypeError(f"train_diffusion: {name} must be of type {expected}, got {type(value).__name__}")
     device = checked_device(device)
     path = None if out is None else Path(out, FILE_NAME)
     checkpoint = None

@@ -13,8 +13,8 @@ from genfast.samplers import Sampler
 
 
 def sample_images(
-    model: UNet, sampler: Sampler, shape: tuple[int, int, int], *, seeds: Sequence[int], steps: int = 20,
-    labels: Sequence[int] | None = None, guidance: float = 1.0, batch_size: int = 64, progress: bool = False,
+    model: UNet, sampler: Sampler, shape: tuple[int, int, int], *, seeds: Sequence[int] | Tensor, steps: int = 20,
+    labels: Sequence[int] | Tensor | None = None, guidance: float = 1.0, batch_size: int = 64, progress: bool = False,
     **run: Any,
 ) -> Tensor:  # fmt: skip
     """One image per seed, in batches; the noise of an image depends on its seed alone.
@@ -37,7 +37,7 @@ def sample_images(
     Raises:
         ValueError: for labels the model does not know, and arguments that do not fit together.
     """
-    seeds = list(seeds)
+    seeds, labels = _ints(seeds), None if labels is None else _ints(labels)
     classes = model.config.classes
     if not seeds:
         raise ValueError("sample_images: seeds must hold at least one seed, got none")
@@ -66,3 +66,8 @@ def sample_images(
             ).float()
         )
     return torch.cat(parts).clamp(-1, 1)
+
+
+def _ints(values: Any) -> list[int]:
+    """A sequence, tensor or array as a list of Python's own numbers."""
+    return values.tolist() if hasattr(values, "tolist") else list(values)

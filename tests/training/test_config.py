@@ -26,7 +26,8 @@ def test_config_round_trips_through_json():
     ("field", "value"),
     [
         ("steps", 0), ("batch_size", 0), ("batch_size", 2.0), ("warmup", -1), ("lr", -1.0), ("lr", math.nan),
-        ("lr", math.inf), ("final_lr", 2.0), ("betas", (0.9,)), ("betas", (0.9, 1.0)), ("clip", 0.0),
+        ("lr", math.inf), ("final_lr", 2.0), ("betas", (0.9,)), ("betas", (0.9, 1.0)), ("betas", None),
+        ("betas", ("a", "b")), ("clip", 0.0), ("clip", "1"),
         ("target", "score"), ("weight", "snr"), ("label_dropout", 1.5), ("ema_decay", -0.1), ("precision", "float16"),
         ("seed", 1.5),
     ],

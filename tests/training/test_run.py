@@ -152,3 +152,17 @@ def test_bad_arguments_are_refused(images):
         run(images, config={"epochs": 1})
     with pytest.raises(ValueError, match="unknown kind 'wavy'"):
         run(images, schedule="wavy")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"images": torch.zeros(4, 1, 8, 8)}, "images must be of type Images or str, got Tensor"),
+        ({"model": torch.nn.Identity()}, "model must be of type UNetConfig or None, got Identity"),
+        ({"schedule": 1000}, "schedule must be of type Schedule or str or None, got int"),
+        ({"config": [1]}, "config must be of type TrainingConfig or Mapping or None, got list"),
+    ],
+)
+def test_other_kinds_of_arguments_are_refused_by_name(images, options, message):
+    with pytest.raises(TypeError, match=f"train_diffusion: {message}"):
+        run(**({"images": images} | options))

@@ -28,6 +28,8 @@ def test_an_image_depends_on_its_seed_and_not_on_its_batch(model, sampler):
     alone = sample_images(model, sampler, SHAPE, seeds=[8], labels=[0], steps=3)
     torch.testing.assert_close(alone, together[3:4], rtol=0, atol=1e-5)
     assert not torch.allclose(together[0], together[3])
+    tensors = {"seeds": torch.arange(5, 10), "labels": torch.tensor([0, 1, 2, 0, 1])}
+    assert torch.equal(sample_images(model, sampler, SHAPE, steps=3, **tensors), together)
 
 
 def test_labels_and_guidance_change_the_image(model, sampler):
