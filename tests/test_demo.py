@@ -2,6 +2,7 @@
 
 import functools
 import json
+import time
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ import torch
 from genfast import training
 from genfast.bench import Settings
 from genfast.demo import __main__ as command
-from genfast.demo import gallery, speed
+from genfast.demo import gallery, speed, threads
 from genfast.schedules import Schedule
 from genfast.training import Recognition
 
@@ -31,6 +32,19 @@ def test_the_digits_of_an_untrained_network_are_refused(tmp_path, monkeypatch, c
     output = capsys.readouterr().out
     for name in gallery.samplers():
         assert f"FAILED {name}: " in output
+
+
+def test_small_work_is_done_on_as_many_threads_as_suit_it():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        with threads.quickest(lambda: time.sleep(0.05 if torch.get_num_threads() > 1 else 0.0)) as chosen:
+            assert chosen == torch.get_num_threads() == 1
+        with threads.quickest(lambda: time.sleep(0.05 if torch.get_num_threads() == 1 else 0.0)) as chosen:
+            assert chosen == torch.get_num_threads() == 3
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, capsys):
