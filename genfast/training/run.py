@@ -114,6 +114,10 @@ def train_diffusion(
     chosen = _chosen(recipe, model, schedule, config)
     if checkpoint is not None:
         _check_same(chosen, recipe, path)
+        if chosen.training.steps < checkpoint.step:
+            raise ValueError(
+                f"train_diffusion: {path} has {checkpoint.step} steps already, got steps {chosen.training.steps}"
+            )
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix_seed(chosen.training.seed))

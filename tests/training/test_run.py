@@ -166,3 +166,9 @@ def test_bad_arguments_are_refused(images):
 def test_other_kinds_of_arguments_are_refused_by_name(images, options, message):
     with pytest.raises(TypeError, match=f"train_diffusion: {message}"):
         run(**({"images": images} | options))
+
+
+def test_resuming_with_fewer_steps_than_were_done_is_refused(images, tmp_path):
+    run(images, tmp_path)
+    with pytest.raises(ValueError, match="has 6 steps already, got steps 5"):
+        run(images, tmp_path, model=None, schedule=None, config={"steps": 5}, resume=True)
