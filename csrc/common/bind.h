@@ -24,6 +24,14 @@ class BindOp {
   }
 };
 
+// torch gives a thread its count of OpenMP threads at the first parallel work that it does there. Ours may come before.
+inline void adopt_thread_count() {
+  thread_local bool adopted = false;
+  if (adopted) return;
+  py::module_::import("torch").attr("get_num_threads")();
+  adopted = true;
+}
+
 // Tensors arrive as integers: torch's data_ptr().
 template <class T>
 T* as_pointer(uintptr_t address) {
@@ -37,6 +45,7 @@ void bind_kernel(py::module_& m, const std::string& name, Params (*arguments)(Ar
                  void (*cuda)(const Params&, CudaStream)) {
   m.def(name.c_str(), [arguments, cpu](Args... args) {
     const Params p = arguments(args...);
+    adopt_thread_count();
     py::gil_scoped_release release;
     cpu(p);
   });

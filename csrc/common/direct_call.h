@@ -8,13 +8,12 @@
 #include <exception>
 #include <vector>
 
+#include "bind.h"
 #include "dlpack.h"
 #include "dtype.h"
 #include "noise_source.h"
 
 namespace genfast {
-
-namespace py = pybind11;
 
 class DirectArguments {
  public:
@@ -81,6 +80,7 @@ PyObject* direct_entry(PyObject*, PyObject* const* args, Py_ssize_t count) {
     return nullptr;
   }
   try {
+    adopt_thread_count();
     return kFunction(args);
   } catch (py::error_already_set& error) {
     error.restore();

@@ -1,5 +1,5 @@
 // Loops over threads by the OpenMP runtime that torch has loaded: one pool, one thread count, and no
-// runtime of our own in the wheel. Its entry points are looked up at import (parallel.cpp).
+// runtime of our own in the wheel. Its entry points are looked up at the first loop (parallel.cpp).
 #pragma once
 
 #include <algorithm>
