@@ -95,7 +95,8 @@ bool DirectArguments::view(PyObject* object, DLTensor& out) const {
     PyErr_Clear();
     return false;
   }
-  if (out.device.device_type != kDLCPU) return false;
+  // A tensor of elements with no memory stands for zeros, or for storage that was given up.
+  if (out.device.device_type != kDLCPU || (out.data == nullptr && count(out) != 0)) return false;
   if (!grad_) return true;
   py::object wants = py::reinterpret_steal<py::object>(PyObject_GetAttr(object, torch_facts.requires_grad));
   return wants.ptr() == Py_False;

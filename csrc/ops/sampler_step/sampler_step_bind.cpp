@@ -52,15 +52,21 @@ static PyObject* direct(PyObject* const* args) {
   p.rows = static_cast<const StepRow*>(table.data);
   p.rows_per_step = table.ndim == 3 ? table.shape[1] : 1;
   if (p.rows_per_step != 1 && p.rows_per_step != direct.extent().batch) return decline();
-  if (!direct.index(args[4], p.step_pointer, p.step) || p.step < 0 || p.step >= table.shape[0]) return decline();
+  if (!direct.index(args[4], p.step_pointer, p.step)) return decline();
+  if (p.step_pointer != nullptr) p.step = *p.step_pointer;
+  p.step_pointer = nullptr;
+  if (p.step < 0 || p.step >= table.shape[0]) return decline();
   DType uncond_dtype = p.model_dtype;
   if (!direct.beside(args[5], p.uncond, true, &uncond_dtype) || uncond_dtype != p.model_dtype) return decline();
   if (!PyList_CheckExact(args[6]) && !PyTuple_CheckExact(args[6])) return decline();
-  const Py_ssize_t length = PySequence_Fast_GET_SIZE(args[6]);
+  // A list may lose its tensors to another thread while the kernel reads them.
+  const py::object history = py::reinterpret_steal<py::object>(PySequence_Tuple(args[6]));
+  if (!history) throw py::error_already_set();
+  const Py_ssize_t length = PyTuple_GET_SIZE(history.ptr());
   if (length > kMaxHistory) return decline();
   p.history_length = static_cast<int>(length);
   for (int k = 0; k < p.history_length; ++k)
-    if (!direct.beside(PySequence_Fast_GET_ITEM(args[6], k), p.history[k], false, nullptr)) return decline();
+    if (!direct.beside(PyTuple_GET_ITEM(history.ptr(), k), p.history[k], false, nullptr)) return decline();
   p.draws = args[8] != Py_None;
   if (!direct.beside(args[7], p.noise, true, nullptr) || (p.draws && p.noise != nullptr) ||
       (p.draws && !direct.seeds(args[8], p.source)) || !direct.stream(args[9], p.stream) ||
@@ -68,6 +74,7 @@ static PyObject* direct(PyObject* const* args) {
       !direct.beside(args[12], p.known, true, nullptr) || !direct.beside(args[13], p.mask, true, nullptr) ||
       (p.known == nullptr) != (p.mask == nullptr))
     return decline();
+  if (!PyBool_Check(args[14])) return decline();
   const bool wants_input = args[15] != Py_None;
   if (wants_input && !direct.dtype_code(args[15], p.input_dtype)) return decline();
   py::tuple result(3);
