@@ -22,6 +22,9 @@ try:
     native = importlib.import_module("genfast._C")
 except ImportError as error:
     _native_error = str(error)
+    # A wrong choice must not pass for a library that was not built.
+    if _native_error.startswith("GENFAST_CPU_ISA"):
+        raise ValueError(_native_error) from None
 
 
 def _check_name(name: str, origin: str) -> str:
