@@ -15,6 +15,7 @@ from genfast.backend import choose, prefers_native_cpu
 library = torch.library.Library("genfast", "DEF")
 
 _is_compiling = torch.compiler.is_compiling
+_is_tracing = torch._C._is_tracing
 _dispatch_modes = torch._C._len_torch_dispatch_stack
 _function_modes = torch._C._len_torch_function_stack
 _functorch_level = torch._C._functorch.peek_interpreter_stack
@@ -27,6 +28,7 @@ def is_unobserved() -> bool:
     """Whether nothing would look at an op call in PyTorch's dispatcher: no tracing, mode, transform or profiler."""
     return not (
         _is_compiling()
+        or _is_tracing()
         or _dispatch_modes()
         or _function_modes()
         or _functorch_level() is not None
@@ -40,13 +42,20 @@ def takes_direct_calls() -> bool:
     return is_unobserved() and prefers_native_cpu()
 
 
-def is_plain(*tensors: Tensor | None) -> bool:
-    """Whether a call on ``tensors`` may skip the dispatcher: unobserved, plain tensors, no gradient to record."""
+def is_plain(*arguments: object) -> bool:
+    """Whether a call may skip the dispatcher: nothing observes it, ``arguments``, which are all that the op
+    takes, hold no tensor but plain ones, and there is no gradient to record.
+    """
     if not is_unobserved():
         return False
     grad = _grad_enabled()
-    for tensor in tensors:
-        if tensor is not None and (type(tensor) not in _plain_types or (grad and tensor.requires_grad)):
+    for tensor in arguments:
+        if not isinstance(tensor, Tensor):
+            continue
+        if type(tensor) not in _plain_types or (grad and tensor.requires_grad):
+            return False
+        # What lies at such a tensor's address is not its values.
+        if tensor.is_neg() or tensor._is_zerotensor():
             return False
     return True
 
@@ -96,6 +105,15 @@ class Op:
         """Call the chosen backend's implementation, past PyTorch's dispatcher."""
         name = choose(self.name, self.device(*args)) if self.native_dtypes(*args) else "reference"
         return self.implementations[name](*args)
+
+    def call(self, *args: Any) -> Any:
+        """Call the op through PyTorch's dispatcher, which would drop a forward-mode derivative without a word."""
+        if not _is_compiling() and forward_ad._current_level >= 0:
+            for argument in args:
+                for value in argument if isinstance(argument, list) else (argument,):
+                    if isinstance(value, Tensor) and forward_ad.unpack_dual(value).tangent is not None:
+                        raise NotImplementedError(f"{self.name}: has no forward-mode derivative, only backward")
+        return self.overload(*args)
 
 
 ops: dict[str, Op] = {}

@@ -36,7 +36,7 @@ def _template(x: Tensor, scale: float | Tensor, shift: float | Tensor) -> Tensor
     shift = _check.per_sample("_template", "shift", shift, x, "x")
     if registry.is_plain(x, scale, shift):
         return OP.run(x, scale, shift)
-    return OP.overload(x, scale, shift)
+    return OP.call(x, scale, shift)
 
 
 def _launch(kernel: Any, x: Tensor, scale: Tensor, shift: Tensor, *cuda_stream: int) -> Tensor:

@@ -55,11 +55,11 @@ def add_noise(
     sigma = _check.per_sample("add_noise", "sigma", sigma, x, "x")
     seeds_or_none = _check.noise_source("add_noise", seeds, noise, x, "x")
     stream = check_stream("add_noise", stream)
-    if registry.is_plain(x, alpha, sigma, noise):
+    if registry.is_plain(x, alpha, sigma, noise, seeds_or_none):
         return OP.run(x, alpha, sigma, noise, seeds_or_none, stream)
     if seeds_or_none is not None:
         seeds_or_none = as_seeds("add_noise", seeds_or_none, x.shape[0], x.device)
-    return OP.overload(x, alpha, sigma, noise, seeds_or_none, stream)
+    return OP.call(x, alpha, sigma, noise, seeds_or_none, stream)
 
 
 def _launch(kernel: Any, x: Tensor, alpha: Tensor, sigma: Tensor, noise: Tensor | None,
