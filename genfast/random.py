@@ -58,6 +58,8 @@ def mix_seed(*parts: int) -> int:
 
 
 def check_stream(op: str, stream: int) -> int:
+    if not isinstance(stream, (int, torch.SymInt)) or isinstance(stream, bool):
+        raise TypeError(f"{op}: stream must be an int, got {type(stream).__name__}")
     if not 0 <= stream < _STREAM_LIMIT:
         raise ValueError(f"{op}: stream must be in [0, 2**32), got {stream}")
     return int(stream)

@@ -10,6 +10,8 @@ from torch import Tensor
 from genfast.random import Seeds, as_seeds, to_signed64
 
 STORAGE = (torch.float32, torch.float16, torch.bfloat16)
+FLOATING = (*STORAGE, torch.float64)
+_KNOWN = "float32, float16, bfloat16 or float64"
 DTYPE_CODES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 """The dtype codes of csrc/common/dtype.h."""
 
@@ -21,8 +23,9 @@ def tensor(op: str, name: str, value: object) -> None:
 
 def floating(op: str, name: str, value: object) -> None:
     tensor(op, name, value)
-    if not value.dtype.is_floating_point:  # type: ignore[attr-defined]
-        raise TypeError(f"{op}: {name} must be a floating point tensor, got {value.dtype}")  # type: ignore[attr-defined]
+    assert isinstance(value, Tensor)
+    if value.dtype not in FLOATING:
+        raise TypeError(f"{op}: {name} must be a floating point tensor ({_KNOWN}), got {value.dtype}")
 
 
 def batched(op: str, name: str, value: Tensor) -> None:

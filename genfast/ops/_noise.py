@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -15,6 +16,7 @@ from genfast.random import Seeds, Stream, as_seeds, check_stream
 
 SCHEMA = "(Tensor seeds, SymInt[] size, int stream, ScalarType dtype, MemoryFormat memory_format) -> Tensor"
 _CPU = torch.device("cpu")
+_INTEGERS = (int, torch.SymInt, numbers.Integral)
 _CONTIGUOUS = torch.contiguous_format
 _LAYOUT_DIMS = {torch.contiguous_format: None, torch.channels_last: 4, torch.channels_last_3d: 5}
 
@@ -31,16 +33,21 @@ def draw(
             return out
     if not isinstance(size, (list, tuple)):
         raise TypeError(f"{name}: size must be a sequence of ints, got {type(size).__name__}")
-    if len(size) < 1 or any(isinstance(n, (float, bool)) or n < 0 for n in size):
-        raise ValueError(f"{name}: size must be [B, ...] with no negative entry, got {list(size)}")
+    if len(size) < 1 or any(isinstance(n, bool) or not isinstance(n, _INTEGERS) or n < 0 for n in size):
+        raise ValueError(f"{name}: size must be [B, ...], ints with no negative entry, got {list(size)}")
     if dtype not in STORAGE and dtype != torch.float64:
         raise TypeError(f"{name}: dtype must be float32, float16, bfloat16 or float64, got {dtype}")
     if _LAYOUT_DIMS.get(memory_format, -1) not in (None, len(size)):
         raise ValueError(f"{name}: memory_format {memory_format} does not fit a size of {len(size)} dimensions")
     stream = check_stream(name, stream)
     if type(device) is not torch.device:
-        device = torch.device(device)
-    if device.type == "cuda":
+        try:
+            device = torch.device(device)
+        except (RuntimeError, TypeError) as error:
+            raise ValueError(f"{name}: device must be a torch.device or its name, got {device!r}") from error
+    if device.type == "cpu":
+        device = _CPU  # tensors know no "cpu:0"
+    elif device.type == "cuda":
         if not torch.cuda.is_available():
             raise ValueError(f"{name}: device {device} was asked for, but no CUDA device is present")
         if device.index is None:
@@ -48,7 +55,7 @@ def draw(
     seeds = as_seeds(name, seeds, size[0], device)
     if registry.is_plain(seeds):
         return op.run(seeds, size, stream, dtype, memory_format)
-    return op.overload(seeds, size, stream, dtype, memory_format)
+    return op.call(seeds, size, stream, dtype, memory_format)
 
 
 def empty(

@@ -143,6 +143,7 @@ def test_ways_to_give_seeds() -> None:
         (((2, 3), torch.tensor([1])), ValueError, r"shape \[2\]"),
         (((-1, 3), 0), ValueError, "no negative entry"),
         ((5, 0), TypeError, "size must be a sequence of ints, got int"),
+        ((("2", 3), 0), ValueError, r"size must be \[B, ...\], ints"),
         (((), 0), ValueError, r"size must be \[B, ...\]"),
     ],
 )
@@ -169,3 +170,11 @@ def test_bad_options(options, error, words: str) -> None:
 def test_cuda_where_there_is_none() -> None:
     with pytest.raises(ValueError, match="no CUDA device is present"):
         genfast.normal_noise((2, 3), 0, device="cuda")
+
+
+def test_ways_to_name_the_cpu() -> None:
+    seeds = torch.tensor([1, 2])
+    assert torch.equal(genfast.normal_noise((2, 3), seeds, device="cpu:0"), genfast.normal_noise((2, 3), seeds))
+    for device in ("abacus", None):
+        with pytest.raises(ValueError, match=r"normal_noise: device must be a torch.device or its name"):
+            genfast.normal_noise((2, 3), seeds, device=device)  # type: ignore[arg-type]
