@@ -110,6 +110,61 @@ def test_direct_call_is_the_registered_op(sample) -> None:
         torch.testing.assert_close(direct, gradient)
 
 
+def test_float16_gradients_survive_a_loss_scale() -> None:
+    """What GradScaler does: the gradient by itself is below float16, times the scale it is not."""
+    x, m = torch.zeros(8, 3, 64, 64), torch.randn(8, 3, 64, 64).half()
+    z = genfast.normal_noise(x.shape, 3, stream=genfast.Stream.TRAINING)
+    exact = 2.0**20 * 2 * (m.double() - z.double()) / m.numel()
+    for reduction, grad in (("mean", 1.0), ("sum", 1 / 8), ("none", torch.full((8,), 1 / 8))):
+        ours = m.clone().requires_grad_()
+        loss = genfast.diffusion_loss(ours, x, 0.6, 0.8, seeds=3, reduction=reduction)
+        torch.testing.assert_close(loss.mean(), F.mse_loss(m.float(), z) * (8 if reduction == "sum" else 1))
+        (loss * (grad * 2.0**20)).sum().backward()
+        torch.testing.assert_close(ours.grad.double(), exact, rtol=2e-3, atol=1e-4)
+
+
+def test_gradients_of_many_outputs_at_once() -> None:
+    m, x = torch.randn(2, 3, 4)
+    m.requires_grad_()
+    loss = genfast.diffusion_loss(m, x, 0.6, 0.8, seeds=1)
+    (one,) = torch.autograd.grad(loss, m, retain_graph=True)
+    (batch,) = torch.autograd.grad(loss, m, torch.tensor([1.0, 2.0]), is_grads_batched=True)
+    torch.testing.assert_close(batch, torch.stack([one, 2 * one]))
+
+
+@pytest.mark.parametrize("name", ["alpha", "seeds"])
+def test_a_constant_written_to_before_the_backward(name: str) -> None:
+    m, x = torch.randn(2, 3, 4)
+    constants = {"alpha": torch.rand(3), "sigma": torch.rand(3), "seeds": torch.arange(3)}
+    loss = genfast.diffusion_loss(m.requires_grad_(), x.requires_grad_(), target="v", **constants)
+    constants[name] += 1
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_a_number_as_weight_is_differentiable_twice() -> None:
+    m, x = torch.randn(2, 3, 4)
+    m.requires_grad_()
+    loss = genfast.diffusion_loss(m, x, 0.6, 0.8, seeds=1, weight=2.0)
+    (grad,) = torch.autograd.grad(loss, m, create_graph=True)
+    (second,) = torch.autograd.grad(grad.sum(), m)
+    torch.testing.assert_close(second, torch.full_like(m, 2 * 2.0 / m.numel()))
+
+
+@pytest.mark.parametrize("kind", ["min_snr", "p2"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_weights_at_the_ends_are_limits(kind: str, target: str) -> None:
+    """No noise at all and no signal at all are levels too (t = 0 of a flow, zero terminal SNR)."""
+    ends = genfast.loss_weight(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), kind, target=target)
+    close = genfast.loss_weight(torch.tensor([1.0, 1e-6]), torch.tensor([1e-6, 1.0]), kind, target=target)
+    torch.testing.assert_close(ends, close, atol=1e-5, rtol=1e-5)
+
+
+def test_levels_of_a_weight_are_tensors() -> None:
+    with pytest.raises(TypeError, match="loss_weight: alpha must be a tensor, got float"):
+        genfast.loss_weight(0.5, 0.5, "p2")  # type: ignore[arg-type]
+
+
 BAD = [
     ({"target": "eps"}, ValueError, "target must be one of epsilon, v, x0, flow, got 'eps'"),
     ({"reduction": "avg"}, ValueError, "reduction must be one of mean, sum, none, got 'avg'"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -14,50 +13,11 @@ from genfast.ops import _check
 from genfast.ops._check import DTYPE_CODES, STORAGE
 from genfast.ops.diffusion_loss import reference
 from genfast.ops.diffusion_loss.reference import REDUCTIONS, TARGETS
+from genfast.ops.diffusion_loss.samples import samples
+from genfast.ops.diffusion_loss.weight import WEIGHTS, check_choice, loss_weight
 from genfast.random import Seeds, Stream, as_seeds, check_stream
 
-WEIGHTS = ("min_snr", "p2")
-
-
-def loss_weight(
-    alpha: Tensor, sigma: Tensor, kind: str, *, target: str = "epsilon", gamma: float | None = None, k: float = 1.0
-) -> Tensor:
-    """Per-sample weights of the denoising loss, from the signal-to-noise ratio ``snr = alpha^2 / sigma^2``.
-
-    As a weight w of ``||x0_hat - x_0||^2``:
-
-    * ``"min_snr"``: ``w = min(snr, gamma)``, gamma 5 by default (Hang et al. 2023, eq. 9);
-    * ``"p2"``: ``w = snr / (k + snr)^gamma``, gamma 1 by default (Choi et al. 2022, eq. 8).
-
-    A loss on another target is the x0 loss times a factor of t, which is divided out: epsilon
-    ``w / snr``; v and flow ``w * sigma^2``.
-
-    Args:
-        alpha, sigma: ``[B]``, as :func:`genfast.add_noise` takes them.
-        kind: ``"min_snr"`` or ``"p2"``.
-        target: what the model predicts, as in :func:`genfast.diffusion_loss`.
-        gamma, k: the constants of the formulas.
-
-    Returns:
-        ``[B]``, in the dtype of ``alpha``.
-    """
-    _check_choice("loss_weight", "kind", kind, WEIGHTS)
-    _check_choice("loss_weight", "target", target, TARGETS)
-    snr = (alpha / sigma).square()
-    if kind == "min_snr":
-        weight = snr.clamp(max=5.0 if gamma is None else gamma)
-    else:
-        weight = snr / (k + snr) ** (1.0 if gamma is None else gamma)
-    if target == "epsilon":
-        # At zero terminal SNR the ratio 0 / 0 stands for the limit of both formulas.
-        limit = 1.0 if kind == "min_snr" else k ** -(1.0 if gamma is None else gamma)
-        return torch.where(snr > 0, weight / snr, limit)
-    return weight if target == "x0" else weight * sigma.square()
-
-
-def _check_choice(op: str, name: str, value: object, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"{op}: {name} must be one of {', '.join(known)}, got {value!r}")
+__all__ = ["WEIGHTS", "diffusion_loss", "loss_weight"]
 
 
 def diffusion_loss(
@@ -67,7 +27,7 @@ def diffusion_loss(
     sigma: float | Tensor,
     *,
     target: str = "epsilon",
-    weight: Tensor | str | None = None,
+    weight: float | Tensor | str | None = None,
     seeds: Seeds | None = None,
     stream: int = Stream.TRAINING,
     noise: Tensor | None = None,
@@ -90,7 +50,8 @@ def diffusion_loss(
         x_start: clean images x_0, shape of ``model_output``, any of these dtypes.
         alpha, sigma: a number, or one per sample; as given to :func:`genfast.add_noise`.
         target: what the model predicts.
-        weight: ``[B]`` weights w, or ``"min_snr"`` or ``"p2"`` as :func:`genfast.loss_weight` computes them.
+        weight: the weights w, a number or one per sample; or ``"min_snr"`` or ``"p2"``, as
+            :func:`genfast.loss_weight` computes them.
         seeds, stream: as given to :func:`genfast.add_noise`.
         noise: the noise z itself, like ``x_start``; instead of ``seeds``.
         reduction: ``"mean"`` over the batch, ``"sum"`` over the batch, or ``"none"``: one loss per sample, ``[B]``.
@@ -109,6 +70,31 @@ def diffusion_loss(
         alpha = _check.per_sample(name, "alpha", alpha, model_output, "model_output")
         sigma = _check.per_sample(name, "sigma", sigma, model_output, "model_output")
         weight = loss_weight(alpha, sigma, weight, target=target)
+    arguments = (alpha, sigma, seeds, stream, target, reduction)
+    if not _underflows(model_output, x_start, noise):
+        return _loss(model_output, x_start, noise, weight, *arguments)
+    # Nearly all of a float16 gradient 2 (m - target) / numel would be below the least float16, whatever
+    # grad_output a loss scale makes of it later. So the division waits for grad_output.
+    count = model_output.numel() if reduction == "mean" else model_output.numel() / max(model_output.shape[0], 1)
+    scale = (count or 1) / 32
+    scaled = scale if weight is None else weight * scale
+    return _loss(model_output, x_start, noise, scaled, *arguments) / scale
+
+
+def _underflows(model_output: object, x_start: object, noise: object) -> bool:
+    return (
+        isinstance(model_output, Tensor)
+        and model_output.dtype == torch.float16
+        and model_output.dim() > 0
+        and _wants_gradient(model_output, x_start, noise)
+    )
+
+
+def _loss(
+    model_output: Tensor, x_start: Tensor, noise: Tensor | None, weight: Tensor | float | None, alpha: float | Tensor,
+    sigma: float | Tensor, seeds: Seeds | None, stream: int, target: str, reduction: str,
+) -> Tensor:  # fmt: skip
+    name = "diffusion_loss"
     if registry.takes_direct_calls() and target in TARGETS and reduction in REDUCTIONS:
         arguments = (model_output, x_start, alpha, sigma, weight, noise, seeds, stream, target, reduction)
         loss = _direct_loss(*arguments)
@@ -117,27 +103,28 @@ def diffusion_loss(
     _check.floating(name, "model_output", model_output)
     _check.batched(name, "model_output", model_output)
     _check.like(name, "x_start", x_start, model_output, "model_output")
-    _check_choice(name, "target", target, TARGETS)
-    _check_choice(name, "reduction", reduction, REDUCTIONS)
+    check_choice(name, "target", target, TARGETS)
+    check_choice(name, "reduction", reduction, REDUCTIONS)
     alpha = _check.per_sample(name, "alpha", alpha, model_output, "model_output")
     sigma = _check.per_sample(name, "sigma", sigma, model_output, "model_output")
     if weight is not None:
-        weight = _check.per_sample(name, "weight", weight, model_output, "model_output")
+        weight = _check.per_sample(name, "weight", weight, model_output, "model_output").detach()
+    alpha, sigma = alpha.detach(), sigma.detach()
     drawn = _check.noise_source(name, seeds, noise, x_start, "x_start")
     stream = check_stream(name, stream)
-    if registry.is_plain(model_output, x_start, noise):
+    if registry.is_plain(model_output, x_start, alpha, sigma, weight, noise, drawn):
         return OP.run(
             model_output, x_start, alpha, sigma, weight, noise, drawn, stream, target, reduction, False
         )[0]  # fmt: skip
     if drawn is not None:
         drawn = as_seeds(name, drawn, model_output.shape[0], model_output.device)
     with_gradient = _wants_gradient(model_output, x_start, noise)
-    return OP.overload(
+    return OP.call(
         model_output, x_start, alpha, sigma, weight, noise, drawn, stream, target, reduction, with_gradient
     )[0]  # fmt: skip
 
 
-def _wants_gradient(*tensors: Tensor | None) -> bool:
+def _wants_gradient(*tensors: object) -> bool:
     return torch.is_grad_enabled() and any(isinstance(t, Tensor) and t.requires_grad for t in tensors)
 
 
@@ -154,6 +141,9 @@ def _direct_loss(model_output, x_start, alpha, sigma, weight, noise, seeds, stre
     return None if result is None else result[0]
 
 
+_is_batched = torch._C._functorch.is_legacy_batchedtensor  # what is_grads_batched makes
+
+
 class _DirectLoss(torch.autograd.Function):
     """What registered autograd does for the op, with a tenth of its cost on a small image."""
 
@@ -166,8 +156,11 @@ class _DirectLoss(torch.autograd.Function):
         if result is None:
             return None
         loss, gradient = result
-        ctx.save_for_backward(model_output, x_start, noise, gradient)
-        ctx.constants = alpha, sigma, weight, seeds
+        constants = alpha, sigma, weight, seeds
+        # As saved tensors, so that writing to one before the backward is an error and not a wrong gradient.
+        tensors = (c if isinstance(c, Tensor) else None for c in constants)
+        ctx.save_for_backward(model_output, x_start, noise, gradient, *tensors)
+        ctx.constants = tuple(None if isinstance(c, Tensor) else c for c in constants)
         ctx.choices = stream, target, reduction
         ctx.set_materialize_grads(False)
         return loss
@@ -176,13 +169,19 @@ class _DirectLoss(torch.autograd.Function):
     def backward(ctx, grad_loss):
         if grad_loss is None:
             return (None,) * 10
-        m, x_start, noise, gradient = ctx.saved_tensors
-        alpha, sigma, weight, seeds = ctx.constants
+        m, x_start, noise, gradient, *tensors = ctx.saved_tensors
+        alpha, sigma, weight, seeds = (
+            constant if tensor is None else tensor for tensor, constant in zip(tensors, ctx.constants, strict=True)
+        )
         needs = ctx.needs_input_grad
         only_m = needs[0] and not (needs[1] or needs[5])
-        if only_m and not torch.is_grad_enabled() and grad_loss.dim() == 0 and float(grad_loss) == 1.0:
+        only_m = only_m and not torch.is_grad_enabled() and grad_loss.dim() == 0
+        if only_m and registry.is_unobserved() and not _is_batched(grad_loss) and float(grad_loss) == 1.0:
             return gradient, *[None] * 9
-        alpha, sigma = (_check.per_sample("diffusion_loss", "alpha", v, m, "model_output") for v in (alpha, sigma))
+        alpha, sigma, weight = (
+            None if v is None else _check.per_sample("diffusion_loss", "a constant", v, m, "model_output")
+            for v in (alpha, sigma, weight)
+        )
         if seeds is not None:
             seeds = as_seeds("diffusion_loss", seeds, m.shape[0], m.device)
         inputs = m, x_start, alpha, sigma, weight, noise, seeds
@@ -293,37 +292,6 @@ def _gradients(grad_loss, inputs, choices, gradient, needs):
     return grad_m.to(m.dtype) if needs[0] else None, grad_x, grad_noise
 
 
-def _samples(generator: torch.Generator) -> Iterator[registry.Sample]:
-    f32, f16, bf16 = torch.float32, torch.float16, torch.bfloat16
-    for shape, dtype, x_dtype, target, reduction, last, given, weighted in (
-        ((3, 3, 16, 16), f32, f32, "epsilon", "mean", False, False, False),
-        ((2, 3, 7, 5), f32, f32, "v", "none", True, False, True),
-        ((2, 3, 7, 5), f32, f32, "flow", "sum", False, True, True),
-        ((2, 40, 6, 10), f32, bf16, "x0", "mean", True, True, True),
-        ((1, 1, 28, 28), f16, f32, "v", "mean", False, False, True),
-        ((2, 4, 9, 8), bf16, bf16, "flow", "none", True, False, False),
-        ((2, 4, 65, 67), bf16, f32, "epsilon", "sum", False, False, True),
-        ((65537, 1), f32, f32, "v", "mean", False, False, True),
-        ((4, 20011), f32, f16, "epsilon", "mean", False, True, False),
-        ((0, 3, 4, 4), f32, f32, "epsilon", "sum", False, False, False),
-        ((2, 3, 3, 3), torch.float64, torch.float64, "v", "mean", False, True, True),
-    ):
-        batch = shape[0]
-        layout = torch.channels_last if last else torch.contiguous_format
-        wide = torch.float64 if dtype == torch.float64 else f32
-        m, x = (
-            torch.randn(shape, generator=generator).to(d).contiguous(memory_format=layout) for d in (dtype, x_dtype)
-        )
-        alpha, sigma, weight = torch.rand(3, batch, generator=generator).to(wide)
-        noise = torch.randn(shape, generator=generator).to(x_dtype) if given else None
-        seeds = None if given else torch.randint(-(2**63), 2**63 - 1, (batch,), generator=generator)
-        yield registry.Sample(
-            f"{list(shape)} {dtype} {target} {reduction}",
-            (m, x, alpha, sigma, weight if weighted else None, noise, seeds, int(Stream.TRAINING), target,
-             reduction, True),
-        )  # fmt: skip
-
-
 OP = registry.register(
     registry.Op(
         name="diffusion_loss",
@@ -335,7 +303,7 @@ OP = registry.register(
         fake=_fake,
         device=lambda m, *_: m.device,
         native_dtypes=lambda m, x_start, *_: m.dtype in STORAGE and x_start.dtype in STORAGE,
-        samples=_samples,
+        samples=samples,
         truth=_truth,
         setup_context=_setup_context,
         backward=_backward,
