@@ -13,7 +13,8 @@ from genfast.backend import cuda_library, current_stream, native
 from genfast.ops import _check
 from genfast.ops._check import DTYPE_CODES, STORAGE
 from genfast.ops.sampler_step import reference
-from genfast.ops.sampler_step.coefficients import MAX_HISTORY, WIDTH, Coefficient
+from genfast.ops.sampler_step.coefficients import MAX_HISTORY, WIDTH
+from genfast.ops.sampler_step.gradient import backward, setup_context
 from genfast.ops.sampler_step.samples import samples
 from genfast.random import Seeds, Stream, as_seeds, check_stream
 
@@ -37,8 +38,8 @@ def sampler_step(
     noise: Tensor | None = None,
     seeds: Seeds | None = None,
     stream: int = Stream.STEP,
-    model_scale: Tensor | None = None,
-    threshold: Tensor | None = None,
+    model_scale: float | Tensor | None = None,
+    threshold: float | Tensor | None = None,
     known: Tensor | None = None,
     mask: Tensor | None = None,
     return_history: bool = False,
@@ -69,14 +70,16 @@ def sampler_step(
         coefficients: float32 ``[steps, 17]``, or ``[steps, B, 17]`` with a row per sample (float64
             beside a float64 ``x``). Columns are :class:`genfast.samplers.Coefficient`.
         step: which row; an int, or an int64 tensor with one element on the device of ``x``, read by
-            the kernel, so that a captured CUDA graph advances by itself. A tensor is not range-checked.
+            the kernel, so that a captured CUDA graph advances by itself. On a GPU it is not range-checked.
         uncond: the unconditional model output, like ``model_output``.
         history: up to four tensors like ``x``.
         noise: the noise z itself, like ``x``; instead of ``seeds``.
-        seeds: seeds of the noise, as :func:`genfast.normal_noise` takes them.
+        seeds: seeds of the noise, as :func:`genfast.normal_noise` takes them. Without them and without
+            ``noise`` S counts as 0, and without them K_S does.
         stream: stream of step 0.
-        model_scale: float32 ``[B]``, for guidance rescale (Lin et al. 2024, section 3.4).
-        threshold: float32 ``[B]``, for dynamic thresholding (Saharia et al. 2022, section 2.3).
+        model_scale: a number, or one per sample (``[B]`` or ``[B, 1, ...]``), for guidance rescale
+            (Lin et al. 2024, section 3.4).
+        threshold: likewise, for dynamic thresholding (Saharia et al. 2022, section 2.3).
         known, mask: like ``x``: the known image of an inpainting, and 1 where it is to be painted.
         return_history: whether to return the history entry.
         model_input_dtype: the dtype of the next model input, or None for none.
@@ -106,11 +109,13 @@ def sampler_step(
         _check.same_device(name, "step", step, x, "x")
     elif not isinstance(step, int) or isinstance(step, bool):
         raise TypeError(f"{name}: step must be an int or an int64 tensor, got {type(step).__name__}")
-    elif not 0 <= step < coefficients.shape[0]:
-        raise ValueError(f"{name}: step must be in [0, {coefficients.shape[0]}), the rows of coefficients, got {step}")
+    else:
+        _check_step(step, coefficients)
     if uncond is not None:
         _check.like(name, "uncond", uncond, x, "x")
         _check.same_dtype(name, "uncond", uncond, model_output, "model_output")
+    if not isinstance(history, (list, tuple)):
+        raise TypeError(f"{name}: history must be a list or tuple of tensors, got {type(history).__name__}")
     if len(history) > MAX_HISTORY:
         raise ValueError(f"{name}: history must hold at most {MAX_HISTORY} tensors, got {len(history)}")
     for k, entry in enumerate(history):
@@ -119,11 +124,10 @@ def sampler_step(
     drawn = None
     if seeds is not None or noise is not None:
         drawn = _check.noise_source(name, seeds, noise, x, "x")
-    for argument, value in (("model_scale", model_scale), ("threshold", threshold)):
-        if value is not None and (value.shape != x.shape[:1] or value.dtype != coefficients.dtype):
-            raise ValueError(
-                f"{name}: {argument} must be {coefficients.dtype} [{x.shape[0]}], got {value.dtype} {list(value.shape)}"
-            )
+    if model_scale is not None:
+        model_scale = _check.per_sample(name, "model_scale", model_scale, x, "x")
+    if threshold is not None:
+        threshold = _check.per_sample(name, "threshold", threshold, x, "x")
     if (known is None) != (mask is None):
         raise ValueError(f"{name}: known and mask go together, got only {'known' if mask is None else 'mask'}")
     if known is not None and mask is not None:
@@ -133,8 +137,10 @@ def sampler_step(
     if model_input_dtype is not None and model_input_dtype not in (*STORAGE, torch.float64):
         raise TypeError(f"{name}: model_input_dtype must be a floating point dtype, got {model_input_dtype}")
     stream = check_stream(name, stream)
-    history = list(history)
-    if registry.is_plain(x, model_output, uncond, noise, *history):
+    history, return_history = list(history), bool(return_history)
+    if registry.is_plain(
+        x, model_output, coefficients, step, uncond, *history, noise, drawn, model_scale, threshold, known, mask
+    ):
         out = OP.run(
             x, model_output, coefficients, step, uncond, history, noise, drawn, stream, model_scale, threshold,
             known, mask, return_history, model_input_dtype,
@@ -144,7 +150,7 @@ def sampler_step(
             drawn = as_seeds(name, drawn, x.shape[0], x.device)
         if not isinstance(step, Tensor):
             step = torch.full((1,), step, dtype=torch.int64, device=x.device)
-        out = OP.overload(
+        out = OP.call(
             x, model_output, coefficients, step, uncond, history, noise, drawn, stream, model_scale, threshold,
             known, mask, return_history, model_input_dtype,
         )  # fmt: skip
@@ -163,6 +169,12 @@ def _check_table(x: Tensor, coefficients: Tensor) -> None:
             f"{name}: coefficients must be [steps, {WIDTH}] or [steps, {x.shape[0]}, {WIDTH}], got {list(shape)}"
         )
     _check.same_device(name, "coefficients", coefficients, x, "x")
+
+
+def _check_step(step: int, coefficients: Tensor) -> None:
+    steps = coefficients.shape[0]
+    if not 0 <= step < steps:
+        raise ValueError(f"sampler_step: step must be in [0, {steps}), the rows of coefficients, got {step}")
 
 
 def _outputs(x: Tensor, return_history: bool, model_input_dtype: torch.dtype | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -204,8 +216,10 @@ def _launch(
     return outputs
 
 
-def _cpu(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
-    return _launch(native.sampler_step, *args)
+def _cpu(x: Tensor, model_output: Tensor, coefficients: Tensor, step: int | Tensor, *rest: Any) -> Any:
+    step = int(step)
+    _check_step(step, coefficients)
+    return _launch(native.sampler_step, x, model_output, coefficients, step, *rest)
 
 
 def _cuda(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -272,51 +286,6 @@ def _truth(x, model_output, coefficients, step, uncond, history, noise, seeds, s
     )  # fmt: skip
 
 
-def _setup_context(ctx, inputs, output):
-    (x, model_output, coefficients, step, uncond, history, noise, _, _, model_scale, threshold, _, mask,
-     return_history, model_input_dtype) = inputs  # fmt: skip
-    ctx.save_for_backward(x, model_output, coefficients, step, uncond, model_scale, threshold, mask)
-    ctx.history_length = len(history)
-    ctx.noise_dtype = None if noise is None else noise.dtype
-    ctx.return_history, ctx.model_input_dtype = return_history, model_input_dtype
-
-
-def _backward(ctx, grad_x, grad_entry, grad_input):
-    C = Coefficient
-    x, model_output, coefficients, step, uncond, model_scale, threshold, mask = ctx.saved_tensors
-    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    c = reference.select_rows(x, coefficients, step, dtype)
-    state, output = x.to(dtype), model_output.to(dtype)
-    conditional = None if uncond is None else uncond.to(dtype)
-    g = grad_x.to(dtype)
-    if ctx.model_input_dtype is not None:
-        g = g + c[C.C_IN] * grad_input.to(dtype)
-    if mask is not None:
-        g = g * mask.to(dtype)
-    scale = 1.0 if model_scale is None else reference.per_sample(model_scale, x, dtype)
-    m = (output if conditional is None else conditional + c[C.GUIDANCE] * (output - conditional)) * scale
-    unclamped = c[C.A_X] * state + c[C.A_M] * m
-    inside = (unclamped.abs() <= c[C.CLAMP]).to(dtype)
-    if threshold is not None:
-        limit = reference.per_sample(threshold, x, dtype)
-        inside = inside * (unclamped.abs() <= limit).to(dtype) / limit
-    h = grad_entry.to(dtype) if ctx.return_history else None
-    grad_x0 = c[C.B_0] * g if h is None else c[C.B_0] * g + c[C.E_0] * h
-    grad_x0 = grad_x0 * inside
-    grad_m = (c[C.B_M] * g + c[C.A_M] * grad_x0) * scale
-    grad_state = c[C.B_X] * g + c[C.A_X] * grad_x0
-    if h is not None:
-        grad_state = grad_state + c[C.E_X] * h
-    grad_cond, grad_uncond = grad_m, None
-    if conditional is not None:
-        grad_cond = c[C.GUIDANCE] * grad_m
-        grad_uncond = (grad_m - grad_cond).to(uncond.dtype)
-    grad_history = [(c[C(C.H_0 + k)] * g).to(x.dtype) for k in range(ctx.history_length)]
-    grad_noise = None if ctx.noise_dtype is None else (c[C.S] * g).to(ctx.noise_dtype)
-    return (grad_state.to(x.dtype), grad_cond.to(model_output.dtype), None, None, grad_uncond, grad_history, grad_noise,
-            *[None] * 8)  # fmt: skip
-
-
 OP = registry.register(
     registry.Op(
         name="sampler_step",
@@ -331,8 +300,8 @@ OP = registry.register(
         native_dtypes=_native_dtypes,
         samples=samples,
         truth=_truth,
-        setup_context=_setup_context,
-        backward=_backward,
+        setup_context=setup_context,
+        backward=backward,
         differentiable=(0, 1, 4, 5, 6),
     )
 )
