@@ -32,6 +32,7 @@ class Checkpoint:
         step: optimizer steps done.
         position: images taken; the seed of the order, the noise and the dropout is ``training.seed``.
         updates: updates of the average.
+        images: how many images there were: the order in which they are taken depends on it.
         shape: ``(C, H, W)`` of the images.
         class_names: the name of each label, or None.
         data: how the images were named, for the record.
@@ -44,6 +45,7 @@ class Checkpoint:
     step: int
     position: int
     updates: int
+    images: int
     shape: tuple[int, int, int]
     class_names: tuple[str, ...] | None
     data: str
@@ -98,6 +100,7 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> Path:
         "step": checkpoint.step,
         "position": checkpoint.position,
         "updates": checkpoint.updates,
+        "images": checkpoint.images,
         "shape": list(checkpoint.shape),
         "class_names": None if checkpoint.class_names is None else list(checkpoint.class_names),
         "data": checkpoint.data,
@@ -140,7 +143,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         return Checkpoint(
             UNetConfig.from_dict(state["model"]), Schedule.from_dict(state["schedule"]),
             TrainingConfig.from_dict(state["training"]), state["step"], state["position"], state["updates"],
-            tuple(state["shape"]), None if names is None else tuple(names), state["data"], tensors,
+            state["images"], tuple(state["shape"]), None if names is None else tuple(names), state["data"], tensors,
         )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: corrupt checkpoint: {error!r}") from error

@@ -170,7 +170,7 @@ class Trainer:
                 tensors[f"optimizer.{name}.{key}"] = value
         return Checkpoint(
             self.model.config, self.schedule, self.config, self.step, self.position, self.ema.updates,
-            self.images.shape, self.images.class_names, self.data, tensors,
+            len(self.images), self.images.shape, self.images.class_names, self.data, tensors,
         )  # fmt: skip
 
     def save(self, path: str | Path) -> Path:
@@ -183,6 +183,11 @@ class Trainer:
 
         Raises ValueError where it does not fit.
         """
+        if checkpoint.images != len(self.images):
+            raise ValueError(
+                f"Trainer.restore: the checkpoint is of a run on {checkpoint.images} images, here there are"
+                f" {len(self.images)}: resumed on others, it would not be the same run"
+            )
         for name in ("shape", "class_names"):
             theirs, ours = getattr(checkpoint, name), getattr(self.images, name)
             if theirs != ours:

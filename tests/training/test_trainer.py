@@ -166,6 +166,8 @@ def test_checkpoint_of_other_images_is_refused(make_trainer, images):
     trainer = make_trainer()
     list(trainer.steps(1))
     images.class_names = ("b", "a", "c")
+    with pytest.raises(ValueError, match="of a run on 7 images, here there are"):
+        make_trainer().restore(replace(trainer.checkpoint(), images=7))
     with pytest.raises(ValueError, match="the class_names of the checkpoint's images is"):
         make_trainer().restore(replace(trainer.checkpoint(), class_names=("a", "b", "c")))
 
