@@ -40,6 +40,8 @@ _SIGNED_LIMIT = 1 << 63
 
 def to_signed64(seed: int) -> int:
     """The two's-complement int64 with the low 64 bits of ``seed``."""
+    if torch.compiler.is_compiling():
+        return seed  # left symbolic: reduced, it would become a constant, and every new seed a new graph
     return (int(seed) + _SIGNED_LIMIT) % (2 * _SIGNED_LIMIT) - _SIGNED_LIMIT
 
 
@@ -62,7 +64,7 @@ def check_stream(op: str, stream: int) -> int:
         raise TypeError(f"{op}: stream must be an int, got {type(stream).__name__}")
     if not 0 <= stream < _STREAM_LIMIT:
         raise ValueError(f"{op}: stream must be in [0, 2**32), got {stream}")
-    return int(stream)
+    return stream
 
 
 def as_seeds(op: str, seeds: Seeds, batch: int, device: torch.device | str) -> torch.Tensor:

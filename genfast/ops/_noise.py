@@ -14,7 +14,7 @@ from genfast.backend import cuda_library, current_stream, native
 from genfast.ops._check import DTYPE_CODES, STORAGE, seed_arguments
 from genfast.random import Seeds, Stream, as_seeds, check_stream
 
-SCHEMA = "(Tensor seeds, SymInt[] size, int stream, ScalarType dtype, MemoryFormat memory_format) -> Tensor"
+SCHEMA = "(Tensor seeds, SymInt[] size, SymInt stream, ScalarType dtype, MemoryFormat memory_format) -> Tensor"
 _CPU = torch.device("cpu")
 _INTEGERS = (int, torch.SymInt, numbers.Integral)
 _CONTIGUOUS = torch.contiguous_format

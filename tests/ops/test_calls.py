@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+import torch._dynamo.testing
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.autograd import forward_ad
 
@@ -161,3 +162,17 @@ def test_unknown_instruction_set() -> None:
     done = subprocess.run([sys.executable, "-c", "import genfast"], env=environment, capture_output=True, text=True)
     assert done.returncode != 0
     assert "ValueError: GENFAST_CPU_ISA: expected avx512, avx2 or baseline" in done.stderr
+
+
+def test_another_seed_or_stream_compiles_no_other_graph() -> None:
+    counter = torch._dynamo.testing.CompileCounter()
+
+    def step(x, rows, seed, stream):
+        noised = genfast.add_noise(x, 0.5, 0.5, seeds=seed, stream=stream)
+        return genfast.sampler_step(noised, x, rows, 1, seeds=seed, stream=stream).x
+
+    compiled = torch.compile(step, fullgraph=True, backend=counter)
+    x, rows = torch.randn(2, 3, 4, 4), torch.rand(3, 17)
+    for k in range(10):
+        assert torch.equal(compiled(x, rows, 100 + 7 * k, 1000 + 3 * k), step(x, rows, 100 + 7 * k, 1000 + 3 * k))
+    assert counter.frame_count <= 2  # one with constants, and one for all other numbers

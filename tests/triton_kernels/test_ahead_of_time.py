@@ -50,8 +50,7 @@ def expected_fmas(launch):
         return counters * NORMAL_FMAS * launch.value("NORMAL")
     if name == "diffusion_loss_kernel":
         draws = not given("noise") and launch.value("TARGET") != "x0"
-        # The other targets have a factor of 1, or draw nothing and have a sum of 0 and x.
-        fused = launch.value("TARGET") == "v" or (launch.value("TARGET") == "x0" and given("noise"))
+        fused = launch.value("TARGET") == "v"  # the other targets have factors of 1
         return counters * (NORMAL_FMAS * draws + 4 * fused)
     if name == "_template_kernel":
         return counters * 4

@@ -159,7 +159,7 @@ def _samples(generator: torch.Generator) -> Iterator[registry.Sample]:
 OP = registry.register(
     registry.Op(
         name="add_noise",
-        schema="(Tensor x, Tensor alpha, Tensor sigma, Tensor? noise, Tensor? seeds, int stream) -> Tensor",
+        schema="(Tensor x, Tensor alpha, Tensor sigma, Tensor? noise, Tensor? seeds, SymInt stream) -> Tensor",
         implementations={"cpu": _cpu, "cuda": _cuda, "triton": _triton, "reference": _reference},
         fake=_fake,
         device=lambda x, *_: x.device,

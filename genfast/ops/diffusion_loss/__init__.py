@@ -297,7 +297,7 @@ OP = registry.register(
         name="diffusion_loss",
         schema=(
             "(Tensor model_output, Tensor x_start, Tensor alpha, Tensor sigma, Tensor? weight, Tensor? noise,"
-            " Tensor? seeds, int stream, str target, str reduction, bool with_gradient) -> (Tensor, Tensor)"
+            " Tensor? seeds, SymInt stream, str target, str reduction, bool with_gradient) -> (Tensor, Tensor)"
         ),
         implementations={"cpu": _cpu, "cuda": _cuda, "triton": _triton, "reference": _reference},
         fake=_fake,

@@ -291,7 +291,7 @@ OP = registry.register(
         name="sampler_step",
         schema=(
             "(Tensor x, Tensor model_output, Tensor coefficients, Tensor step, Tensor? uncond, Tensor[] history,"
-            " Tensor? noise, Tensor? seeds, int stream, Tensor? model_scale, Tensor? threshold, Tensor? known,"
+            " Tensor? noise, Tensor? seeds, SymInt stream, Tensor? model_scale, Tensor? threshold, Tensor? known,"
             " Tensor? mask, bool return_history, ScalarType? model_input_dtype) -> (Tensor, Tensor, Tensor)"
         ),
         implementations={"cpu": _cpu, "cuda": _cuda, "triton": _triton, "reference": _reference},
