@@ -3,7 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-PIP := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Bytecode is made at first import, and only of what is imported: that saves half a minute.
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 # What the compiled library is made of. Folders are listed too: they change when a file comes or goes.
 SOURCES := CMakeLists.txt setup.py pyproject.toml genfast/_version.py $(shell find csrc)
 # The developer's environment holds all that the demo's does.
