@@ -14,7 +14,7 @@ constexpr int64_t kElementwiseGrain = 16384;
 constexpr int64_t kNoiseGrain = 4096;
 
 // Outputs of this size and more leave the caches before anyone reads them.
-constexpr int64_t kPastCaches = int64_t{8} << 20;
+constexpr int64_t kPastCaches = int64_t{4} << 20;
 
 // Whether stores to an output should pass the caches by: it is large, and every run in it is aligned.
 inline bool past_caches(const void* out, const Extent& extent, int64_t element, bool draws) {

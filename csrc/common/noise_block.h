@@ -110,13 +110,37 @@ GENFAST_HD void advance(uint32_t low, const NoiseState& state, Words& words, flo
   }
 }
 
+// Memory that will be wanted beside the noise of a run, element by element. It is asked for a little at a
+// time while the noise is drawn, which takes long enough for it to come.
+struct Ahead {
+  static constexpr int kMost = 3;
+  const char* at[kMost] = {};
+  int64_t size[kMost] = {};  // bytes of an element
+  int count = 0;
+
+  template <class T>
+  void add(const T* p) {
+    at[count] = reinterpret_cast<const char*>(p);
+    size[count++] = sizeof(T);
+  }
+  // Asks for the elements [first, first + n).
+  GENFAST_HD void ask(int64_t first, int64_t n) const {
+    for (int k = 0; k < count; ++k)
+      for (int64_t byte = 0; byte < n * size[k]; byte += 64) __builtin_prefetch(at[k] + first * size[k] + byte);
+  }
+};
+
 // `blocks` whole blocks from the quad with counter (low, state.high, 0, 0) on.
 template <bool kNormal>
-inline __attribute__((noinline)) void noise_blocks(uint32_t low, int64_t blocks, const NoiseState& state, float* out) {
+inline __attribute__((noinline)) void noise_blocks(uint32_t low, int64_t blocks, const NoiseState& state, float* out,
+                                                   const Ahead& ahead, int64_t first) {
   Words words;
   advance<kNormal, false>(low, state, words, out);
-  for (int64_t block = 1; block < blocks; ++block, out += kBlock)
+  ahead.ask(first, kBlock);
+  for (int64_t block = 1; block < blocks; ++block, out += kBlock) {
+    ahead.ask(first + block * kBlock, kBlock);
     advance<kNormal, true>(low + static_cast<uint32_t>(block) * kBlockQuads, state, words, out);
+  }
   VF z[4];
 #pragma GCC unroll 4
   for (int part = 0; part < 2 * kInFlight; ++part) emit_part<kNormal>(words, part, z, out);
@@ -124,7 +148,7 @@ inline __attribute__((noinline)) void noise_blocks(uint32_t low, int64_t blocks,
 
 // Elements [begin, begin + n) of the noise of (seed, stream), into out.
 template <bool kNormal>
-void fill_noise(uint64_t seed, uint32_t stream, int64_t begin, int64_t n, float* out) {
+void fill_noise(uint64_t seed, uint32_t stream, int64_t begin, int64_t n, float* out, const Ahead& ahead = {}) {
   NoiseState state(seed, noise_counter(stream, begin / 4) >> 32);
   alignas(64) float spare[kBlock];
   for (int64_t done = 0; done < n;) {
@@ -135,14 +159,14 @@ void fill_noise(uint64_t seed, uint32_t stream, int64_t begin, int64_t n, float*
     // Whole blocks up to where the low word carries.
     const int64_t blocks = std::min<int64_t>(left / kBlock, (UINT32_MAX - low) / kBlockQuads);
     if (skip == 0 && blocks > 0) {
-      noise_blocks<kNormal>(low, blocks, state, out + done);
+      noise_blocks<kNormal>(low, blocks, state, out + done, ahead, done);
       done += blocks * kBlock;
       continue;
     }
     // The ragged ends of a run, and the quads around the carry.
     int64_t count = kBlock - skip;
     if (low <= UINT32_MAX - kBlockQuads) {
-      noise_blocks<kNormal>(low, 1, state, spare);
+      noise_blocks<kNormal>(low, 1, state, spare, {}, 0);
     } else {
       noise_quad(counter, seed, kNormal, spare);
       count = 4 - skip;

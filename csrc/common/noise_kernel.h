@@ -30,7 +30,7 @@ void write_noise(const Noise& p) {
     using T = std::remove_pointer_t<decltype(type)>;
     for_each_run<1, kNormal>(
         p.extent, p.source, streams, true, kNoiseGrain, [](int64_t, int) { return true; },
-        [](int64_t, int64_t, int64_t) {},
+        [](int64_t, int64_t) { return Ahead{}; },
         [&](int64_t sample, int64_t, int64_t offset, int64_t n, const float* const(&z)[1]) {
           T* out = static_cast<T*>(p.out) + sample * numel + offset;
           int64_t i = 0;

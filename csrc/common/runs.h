@@ -59,8 +59,10 @@ struct Piece {
 
 // The noise of a piece in the order of its memory.
 template <bool kNormal>
-void draw_piece(const RunPlan& plan, const Piece& piece, uint64_t seed, uint32_t stream, float* out) {
-  if (plan.group == 0) return fill_noise<kNormal>(seed, stream, piece.pixel, piece.pixels, out);
+void draw_piece(const RunPlan& plan, const Piece& piece, uint64_t seed, uint32_t stream, float* out,
+                const Ahead& ahead) {
+  if (plan.group == 0) return fill_noise<kNormal>(seed, stream, piece.pixel, piece.pixels, out, ahead);
+  if (piece.runs == 1) ahead.ask(0, piece.length);
   alignas(64) float planes[kBuffer];
   for (int64_t c = 0; c < piece.group; ++c)
     fill_noise<kNormal>(seed, stream, (piece.channel + c) * plan.spatial + piece.pixel, piece.pixels,
@@ -72,8 +74,7 @@ void draw_piece(const RunPlan& plan, const Piece& piece, uint64_t seed, uint32_t
 // For every piece of every sample: body(sample, piece, offset, n, z), possibly several times for a piece
 // that is not one run of memory. z[k] is the noise of streams[k], or null where wanted(sample, k) is false.
 //
-// Before a piece's noise is drawn, ahead(sample, offset, n) may ask for the memory that body will want:
-// drawing takes long enough for it to come.
+// ahead(sample, offset) names the memory that body will want from there on.
 template <int kDraws, bool kNormal, class Wanted, class Ahead, class Body>
 void for_each_run(const Extent& extent, const NoiseSource& source, const uint32_t (&streams)[kDraws], bool draws,
                   int64_t grain, Wanted&& wanted, Ahead&& ahead, Body&& body) {
@@ -85,11 +86,11 @@ void for_each_run(const Extent& extent, const NoiseSource& source, const uint32_
     for (int64_t item = begin; item < end; ++item) {
       const int64_t sample = item / plan.pieces, index = item % plan.pieces;
       const Piece piece(plan, extent, index);
-      if (draws && piece.runs == 1) ahead(sample, piece.start, piece.length);
       const float* z[kDraws];
       for (int k = 0; k < kDraws; ++k) {
         z[k] = draws && wanted(sample, k) ? buffer[k] : nullptr;
-        if (z[k] != nullptr) draw_piece<kNormal>(plan, piece, source.of(sample), streams[k], buffer[k]);
+        if (z[k] != nullptr)
+          draw_piece<kNormal>(plan, piece, source.of(sample), streams[k], buffer[k], ahead(sample, piece.start));
       }
       for (int64_t run = 0; run < piece.runs; ++run) {
         const float* at[kDraws];
@@ -98,12 +99,6 @@ void for_each_run(const Extent& extent, const NoiseSource& source, const uint32_
       }
     }
   });
-}
-
-// Asks for the n elements at p.
-template <class T>
-GENFAST_HD void prefetch(const T* p, int64_t n) {
-  for (int64_t i = 0; i < n; i += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(p + i);
 }
 
 }  // namespace GENFAST_ISA

@@ -14,8 +14,10 @@ void add_noise(const AddNoise& p) {
     for_each_run<1, true>(
         p.extent, p.source, streams, p.noise == nullptr, p.noise ? kElementwiseGrain : kNoiseGrain,
         [](int64_t, int) { return true; },
-        [&](int64_t sample, int64_t offset, int64_t n) {
-          prefetch(static_cast<const T*>(p.x) + sample * numel + offset, n);
+        [&](int64_t sample, int64_t offset) {
+          Ahead ahead;
+          ahead.add(static_cast<const T*>(p.x) + sample * numel + offset);
+          return ahead;
         },
         [&](int64_t sample, int64_t, int64_t offset, int64_t n, const float* const(&drawn)[1]) {
           const int64_t at = sample * numel + offset;

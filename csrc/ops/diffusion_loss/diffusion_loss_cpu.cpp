@@ -18,9 +18,12 @@ void run(const DiffusionLoss& p) {
   for_each_run<1, true>(
       p.extent, p.source, streams, p.draws(), p.draws() ? kNoiseGrain : kElementwiseGrain,
       [](int64_t, int) { return true; },
-      [&](int64_t sample, int64_t offset, int64_t n) {
-        prefetch(static_cast<const M*>(p.model_output) + sample * numel + offset, n);
-        if (p.reads_x()) prefetch(static_cast<const X*>(p.x_start) + sample * numel + offset, n);
+      [&](int64_t sample, int64_t offset) {
+        const int64_t at = sample * numel + offset;
+        Ahead ahead;
+        ahead.add(static_cast<const M*>(p.model_output) + at);
+        if (p.reads_x()) ahead.add(static_cast<const X*>(p.x_start) + at);
+        return ahead;
       },
       [&](int64_t sample, int64_t piece, int64_t offset, int64_t n, const float* const(&drawn)[1]) {
         const int64_t at = sample * numel + offset;

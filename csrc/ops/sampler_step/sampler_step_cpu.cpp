@@ -67,9 +67,13 @@ void run(const SamplerStep& p) {
   };
   for_each_run<2, true>(
       p.extent, p.source, streams, p.draws, p.draws ? kNoiseGrain : kElementwiseGrain, wanted,
-      [&](int64_t sample, int64_t offset, int64_t n) {
-        prefetch(static_cast<const T*>(p.x) + sample * numel + offset, n);
-        prefetch(static_cast<const M*>(p.model_output) + sample * numel + offset, n);
+      [&](int64_t sample, int64_t offset) {
+        const int64_t at = sample * numel + offset;
+        Ahead ahead;
+        ahead.add(static_cast<const T*>(p.x) + at);
+        ahead.add(static_cast<const M*>(p.model_output) + at);
+        if (p.history_length > 0) ahead.add(static_cast<const T*>(p.history[0]) + at);
+        return ahead;
       },
       [&](int64_t sample, int64_t, int64_t offset, int64_t n, const float* const(&z)[2]) {
         const StepRow c = p.row(step, sample);
