@@ -1,4 +1,5 @@
 // The module genfast._C: build facts, and the bindings that each op adds to it.
+#include "common/bandwidth.h"
 #include "common/bind.h"
 #include "common/cuda_facts.h"
 #include "common/direct_call.h"
@@ -21,6 +22,10 @@ PYBIND11_MODULE(GENFAST_MODULE, m) {
   });
   m.def("set_isa", &set_isa);
   m.def("openmp", &openmp_path);
+  m.def("stream_add", [](uintptr_t out, uintptr_t a, uintptr_t b, int64_t n) {
+    py::gil_scoped_release release;
+    stream_add(as_pointer<float>(out), as_pointer<const float>(a), as_pointer<const float>(b), n);
+  });
   m.def("cuda_compiled", [] { return kCudaCompiled; });
   m.def("cuda_archs", [] { return kCudaArchs; });
   for (BindOp::Binder binder : BindOp::binders()) binder(m);

@@ -20,7 +20,7 @@ class Record:
 
     ``status`` is ``ok``, ``failed`` (a check against float64 failed: no time of that contender is
     given) or ``unavailable`` (the baseline cannot run here); ``note`` says why.
-    ``share_of_limit`` is the share of the fastest streaming measured beside the case (copy or add),
+    ``share_of_limit`` is the share of the fastest streaming measured beside the case (copy, add or streamed add),
     ``share_of_copy`` that of the copy alone.
     """
 

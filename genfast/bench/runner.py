@@ -213,7 +213,7 @@ class CaseRun:
         share = share_of_copy = None
         if own is not None and case.bytes:
             copied = times[f"limit:{timing.COPY}"].best
-            share = min(copied, times[f"limit:{timing.ADD}"].best) / own.median
+            share = min(timed.best for name, timed in times.items() if name.startswith("limit:")) / own.median
             share_of_copy = copied / own.median
 
         def us(found: timing.Timing | None, name: str) -> float | None:

@@ -88,3 +88,5 @@ def test_stream_contenders_move_the_bytes_they_are_asked_for(nbytes):
         assert moved >= nbytes - 12
         function(*buffers[0])
         assert math.isfinite(float(buffers[0][0].sum()))
+    result, *summands = streams[timing.STREAM][1][0]
+    assert torch.equal(result, sum(summands))
