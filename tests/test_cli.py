@@ -80,11 +80,11 @@ def test_info_tells_what_to_do_without_the_native_library(call, monkeypatch):
 
 
 def test_samplers_lists_every_one(call):
-    from genfast.samplers import samplers
+    from genfast.samplers import names
 
     code, output, _ = call("samplers")
     assert code == 0
-    assert [line.split()[0] for line in output.splitlines()] == list(samplers())
+    assert [line.split()[0] for line in output.splitlines()] == list(names())
 
 
 def test_trains_then_resumes_then_samples(call, network, tmp_path):

@@ -30,7 +30,7 @@ def test_the_digits_of_an_untrained_network_are_refused(tmp_path, monkeypatch, c
     assert set(written) == PICTURES | {"checkpoint.safetensors"}
     assert all(size > 5000 for size in written.values())
     output = capsys.readouterr().out
-    for name in gallery.samplers():
+    for name in gallery.names():
         assert f"FAILED {name}: " in output
 
 

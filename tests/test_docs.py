@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from genfast.samplers import samplers
+from genfast.samplers import names
 from genfast.training import recipes
 
 ROOT = Path(__file__).parents[1]
@@ -50,4 +50,4 @@ def test_commands_exist(document):
 
 def test_every_sampler_is_listed():
     listed = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "samplers.md").read_text(), re.M)
-    assert listed == list(samplers())
+    assert listed == list(names())

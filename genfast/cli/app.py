@@ -89,8 +89,7 @@ def info() -> None:
 @_plainly
 def samplers() -> None:
     """List the samplers."""
-    from genfast.samplers.solvers import find
-    from genfast.samplers.solvers import samplers as names
+    from genfast.samplers.solvers import find, names
 
     for name in names():
         solver = find(name)

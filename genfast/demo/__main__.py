@@ -71,7 +71,7 @@ def draw(out: Path, config: dict[str, int]) -> tuple[list[str], Callable[[], Non
         real = recognition(classifier, pixels, labels, confidence=gallery.CONFIDENCE)
 
         terminal.heading("Sample with every sampler")
-        with terminal.bar("sampling", len(gallery.samplers())) as done:
+        with terminal.bar("sampling", len(gallery.names())) as done:
             rows = gallery.draw(trainer, classifier, LABELS, done)
     examples = torch.cat([pixels[labels == digit][:2] for digit in range(10)])
     pictures.samples(out / "samples.png", rows, SHOWN, examples, real)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from genfast import normal_noise
 from genfast.models import DigitClassifier
-from genfast.samplers import Sampler, samplers
+from genfast.samplers import Sampler, names
 from genfast.samplers.solvers import find
 from genfast.schedules import Schedule
 from genfast.training import Recognition, recognition
@@ -91,7 +91,7 @@ def draw(
     """One row per sampler: an image per label, of the same seeds for all; ``done`` is called with each name."""
     rows = []
     wanted = torch.tensor(labels)
-    for name in samplers():
+    for name in names():
         sampler, model = sampler_for(name, trainer)
         steps = MORE_STEPS.get(name, STEPS)
         start = time.perf_counter()

@@ -20,6 +20,6 @@ from genfast.samplers import (  # noqa: F401  (each lists its solvers)
 from genfast.samplers.options import RunOptions
 from genfast.samplers.run import Step
 from genfast.samplers.sampler import Sampler
-from genfast.samplers.solvers import samplers
+from genfast.samplers.solvers import names
 
-__all__ = ["Coefficient", "RunOptions", "Sampler", "Step", "samplers"]
+__all__ = ["Coefficient", "RunOptions", "Sampler", "Step", "names"]

@@ -66,12 +66,12 @@ def solver(name: str, *, fixed: dict[str, Any] | None = None, **traits: Any) -> 
     return register
 
 
-def samplers() -> tuple[str, ...]:
+def names() -> tuple[str, ...]:
     """The names of all samplers."""
     return tuple(sorted(_solvers))
 
 
 def find(name: str) -> Solver:
     if name not in _solvers:
-        raise ValueError(f"Sampler: unknown sampler {name!r}, expected one of {', '.join(samplers())}")
+        raise ValueError(f"Sampler: unknown sampler {name!r}, expected one of {', '.join(names())}")
     return _solvers[name]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import genfast
-from genfast.samplers import samplers
+from genfast.samplers import names
 
 COSINE, FLOW = genfast.Schedule.cosine(), genfast.Schedule.flow()
 SHAPE = (2, 1, 4, 4)
@@ -19,7 +19,7 @@ def model(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
 def test_unknown_sampler_lists_the_known():
     with pytest.raises(ValueError, match="unknown sampler 'dpm_fast'") as caught:
         genfast.Sampler("dpm_fast")
-    for name in samplers():
+    for name in names():
         assert name in str(caught.value)
 
 

@@ -12,12 +12,12 @@ import torch
 from trajectories import COSINE, SHAPE, make, model
 
 import genfast
-from genfast.samplers import samplers
+from genfast.samplers import names
 
 BACKENDS = [name for name, missing in genfast.backends().items() if missing is None and name in ("cpu", "reference")]
 
 
-@pytest.mark.parametrize("name", samplers())
+@pytest.mark.parametrize("name", names())
 def test_batch_of_eight_is_eight_batches_of_one(name):
     sampler, seeds = make(name), [3, 1, 4, 1, -5, 9, 2**40, 6]
     together = sampler.sample(model, (8, *SHAPE), steps=7, seeds=seeds)
@@ -28,7 +28,7 @@ def test_batch_of_eight_is_eight_batches_of_one(name):
     assert torch.isfinite(together).all()
 
 
-@pytest.mark.parametrize("name", samplers())
+@pytest.mark.parametrize("name", names())
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_backends_agree(name, backend):
     sampler = make(name)
@@ -48,13 +48,13 @@ def test_triton_agrees():
         [sys.executable, here / "trajectories.py"], env=environment, capture_output=True, text=True, timeout=280
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    assert result.stdout.split() == list(samplers())
+    assert result.stdout.split() == list(names())
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is present")
 @pytest.mark.parametrize("backend", ["cuda", "triton"])
-@pytest.mark.parametrize("name", samplers())
+@pytest.mark.parametrize("name", names())
 def test_gpu_agrees(name, backend):
     missing = genfast.backends()[backend]
     if missing is not None:
@@ -73,7 +73,7 @@ def test_seeds_as_int_list_and_tensor():
     assert torch.equal(a, b) and torch.equal(b, c)
 
 
-@pytest.mark.parametrize("name", samplers())
+@pytest.mark.parametrize("name", names())
 def test_mixed_step_counts(name):
     """Each sample of a mixed batch has the bits it has alone: no step of another sample touches it."""
     sampler, steps = make(name), [1, 7, 3, 12]
@@ -83,7 +83,7 @@ def test_mixed_step_counts(name):
         assert torch.equal(mixed[b : b + 1], alone), f"{count} steps"
 
 
-@pytest.mark.parametrize("name", samplers())
+@pytest.mark.parametrize("name", names())
 def test_finished_samples_ignore_the_model(name):
     """After its last step a sample keeps its bits, whatever finite numbers the model goes on to return."""
     sampler = make(name)

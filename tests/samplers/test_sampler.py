@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import genfast
-from genfast.samplers import Step, samplers
+from genfast.samplers import Step, names
 
 SHAPE = (2, 1, 6, 6)
 COSINE = genfast.Schedule.cosine()
@@ -286,7 +286,7 @@ def test_tables_are_made_once():
     assert dict(sampler._plans) == plans
 
 
-@pytest.mark.parametrize("name", samplers())
+@pytest.mark.parametrize("name", names())
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 20])
 def test_every_step_count_is_finite(name, steps):
     """Down to one step, and to the last level of training, which makes a step of no length at 20."""
@@ -297,7 +297,7 @@ def test_every_step_count_is_finite(name, steps):
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in samplers() if name not in (*NO_FLOW, "ddpm") and not name.endswith("_sde")]
+    "name", [name for name in names() if name not in (*NO_FLOW, "ddpm") and not name.endswith("_sde")]
 )
 @pytest.mark.parametrize("spacing", ["trailing", "leading", "linspace", "karras", "exponential"])
 def test_flow_from_pure_noise(name, spacing):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 import genfast
-from genfast.samplers import samplers
+from genfast.samplers import names
 
 SHAPE = (1, 5, 6)
 COSINE, FLOW = genfast.Schedule.cosine(), genfast.Schedule.flow(shift=2.0)
@@ -25,7 +25,7 @@ def main() -> None:
     import faithful  # noqa: F401  (the interpreter rounds as a GPU does)
 
     torch.set_num_threads(1)
-    for name in samplers():
+    for name in names():
         ends = []
         for backend in ("reference", "triton"):
             with genfast.backend(backend):
