@@ -6,6 +6,9 @@
 namespace genfast::GENFAST_ISA {
 namespace {
 
+// How many elements before its use an operand is asked for: the processor's own prefetching ends with every page.
+constexpr int64_t kLookahead = 1024;
+
 // The operands of one vector: element i of a run that starts at element `base` of the batch.
 template <class T, class M, class IO>
 struct At {
@@ -17,7 +20,9 @@ struct At {
 
   template <class U>
   GENFAST_HD VF read(const void* tensor) const {
-    return io.load(static_cast<const U*>(tensor) + base + i);
+    const U* const from = static_cast<const U*>(tensor) + base + i;
+    __builtin_prefetch(from + kLookahead);
+    return io.load(from);
   }
   GENFAST_HD VF x() const { return read<T>(p.x); }
   GENFAST_HD VF model_output() const { return read<M>(p.model_output); }
