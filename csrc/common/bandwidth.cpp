@@ -17,6 +17,9 @@ void stream_add(float* out, const float* a, const float* b, int64_t n) {
       for (int k = 0; k < 4; ++k) out[i + k] = a[i + k] + b[i + k];
 #endif
     }
+#if defined(__x86_64__)
+    _mm_sfence();
+#endif
   });
   for (int64_t i = n / kLine * kLine; i < n; ++i) out[i] = a[i] + b[i];
 }

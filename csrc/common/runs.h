@@ -98,6 +98,7 @@ void for_each_run(const Extent& extent, const NoiseSource& source, const uint32_
         body(sample, index, piece.start + run * piece.stride, piece.length, at);
       }
     }
+    finish_streaming();
   });
 }
 

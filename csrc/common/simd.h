@@ -192,6 +192,13 @@ GENFAST_HD void store_streaming<float>(float* p, VF x) {
 }
 #endif
 
+// Makes streamed stores visible before what follows, as the end of a parallel loop must find them.
+GENFAST_HD void finish_streaming() {
+#if defined(__x86_64__)
+  _mm_sfence();
+#endif
+}
+
 // The first n < kLanes elements.
 template <class T>
 GENFAST_HD VF load_some(const T* p, int64_t n) {

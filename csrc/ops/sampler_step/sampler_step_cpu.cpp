@@ -65,7 +65,8 @@ void run(const SamplerStep& p) {
   const int64_t numel = p.extent.numel, step = p.current_step();
   const uint32_t z_stream = p.stream + static_cast<uint32_t>(step);
   const uint32_t streams[2] = {z_stream, z_stream + kInpaintOffset};
-  const bool streaming = past_caches(p.out, p.extent, sizeof(T), p.draws);
+  const auto aligned = [](const void* to) { return reinterpret_cast<uintptr_t>(to) % 64 == 0; };
+  const bool streaming = past_caches(p.out, p.extent, sizeof(T), p.draws) && aligned(p.entry) && aligned(p.model_input);
   auto wanted = [&](int64_t sample, int k) {
     const StepRow& row = p.row(step, sample);
     return k == 0 ? row.s != 0.0f : p.known != nullptr && row.k_s != 0.0f;
