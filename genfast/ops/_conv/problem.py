@@ -1,0 +1,97 @@
+"""One convolution-activation as its candidates see it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A convolution's shapes, without its values: what a choice among candidates depends on.
+
+    Attributes:
+        transposed: conv_transpose2d rather than conv2d.
+        x, weight, out: shapes ``[N, C, H, W]``, torch's ``[O, I / groups, kH, kW]`` (transposed:
+            ``[I, O / groups, kH, kW]``), ``[N, O, H', W']``.
+        stride, padding, dilation, output_padding, groups: as torch.nn.functional takes them; pairs.
+        dtype: of x, weight, residual and the output.
+        channels_last: the layout of x, residual and the output; else contiguous.
+        device: "cpu" or "cuda".
+        act: code of the activation (genfast.ops._activation).
+        has_bias, has_residual: what the epilogue adds.
+    """
+
+    transposed: bool
+    x: tuple[int, int, int, int]
+    weight: tuple[int, int, int, int]
+    out: tuple[int, int, int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    output_padding: tuple[int, int]
+    groups: int
+    dtype: torch.dtype
+    channels_last: bool
+    device: str
+    act: int
+    has_bias: bool
+    has_residual: bool
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """The sixteen sizes of csrc/common/bind_conv.h."""
+        return (
+            *self.x, *self.out[1:], *self.weight[2:], *self.stride, *self.padding, *self.dilation, self.groups,
+        )  # fmt: skip
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """``clamp(act(sum + bias + residual) * gain)``; a negative ``clamp`` is none. ``act`` is a code."""
+
+    act: int = 0
+    param: float = 0.0
+    gain: float = 1.0
+    clamp: float = -1.0
+
+
+class Candidate(ABC):
+    """One way to compute a problem.
+
+    Attributes:
+        name: what a saved choice calls it; unique.
+        exact: its error against float64 is not above the vendor library's.
+    """
+
+    name: str
+    exact: bool = True
+
+    @abstractmethod
+    def supports(self, problem: Problem) -> bool:
+        """Whether it can compute the problem on this machine, now."""
+
+    def pack(self, problem: Problem, weight: Tensor) -> Tensor:
+        """The weight as :meth:`run` wants it. Kept and handed in again until the weight changes."""
+        return weight
+
+    @abstractmethod
+    def run(
+        self,
+        problem: Problem,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        residual: Tensor | None,
+        epilogue: Epilogue,
+    ) -> Tensor:
+        """The result, in the problem's layout. ``weight`` is packed, x and residual dense in the problem's layout;
+        ``bias`` is float32 ``[O]``."""
