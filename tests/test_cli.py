@@ -103,6 +103,17 @@ def test_trains_then_resumes_then_samples(call, network, tmp_path):
         assert image.size == (4 * 9 - 1, 2 * 9 - 1)
 
 
+def test_options_reach_the_sampler(call, checkpoint, tmp_path):
+    pictures = []
+    for options in (("eta=0",), ("eta=0.5",), ()):
+        picture = tmp_path / f"{len(pictures)}.png"
+        given = [word for option in options for word in ("--option", option)]
+        arguments = ("--sampler", "ddim", "--steps", 3, "--seeds", "0:2", "--out", picture)
+        assert call("sample", checkpoint, *arguments, *given)[0] == 0
+        pictures.append(picture.read_bytes())
+    assert pictures[0] == pictures[2] != pictures[1]
+
+
 def test_backend_changes_no_bit_of_the_picture(call, checkpoint, tmp_path):
     pictures = []
     for backend in ((), ("--backend", "reference")):
@@ -146,6 +157,10 @@ def test_ctrl_c_saves_and_tells_how_to_go_on(network, tmp_path):
         (("--labels", "10"), "labels must be in [0, 9], got 10 to 10"),
         (("--labels", "cat"), "labels must be ints and ranges"),
         (("--spacing", "wide"), "wide"),
+        (("--sampler", "ddim", "--option", "order=2"), "sampler's options (eta=0.0), got 'order=2'"),
+        (("--sampler", "ddim", "--option", "eta"), "option must be NAME=VALUE"),
+        (("--sampler", "ddim", "--option", "eta=high"), "option eta must be of type float, got 'high'"),
+        (("--sampler", "ddim", "--option", "eta=-1"), "eta must be a finite number of at least 0"),
         (("--out", "grid.doc"), "the suffix must be that of a picture"),
         (("--device", "tpu"), "unknown device 'tpu'"),
         (("--device", "cuda:7"), "device cuda:7 was asked for, but"),

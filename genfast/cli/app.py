@@ -197,6 +197,10 @@ def sample(
     batch_size: Annotated[int, Option(min=1, help="images sampled at once")] = 64,
     spacing: Annotated[str | None, Option(help="where the steps lie, such as trailing or karras")] = None,
     clip: Annotated[bool, Option(help="keep predictions in the range of images")] = True,
+    option: Annotated[
+        list[str] | None,
+        Option(help="an option of the sampler, as `genfast samplers` lists them", metavar="NAME=VALUE"),
+    ] = None,
     last: Annotated[bool, Option("--last", help="the last weights, not their average")] = False,
     backend: Annotated[str | None, Option(help="cpu, cuda, triton or reference")] = None,
     device: Device = "cpu",
@@ -205,13 +209,13 @@ def sample(
     from contextlib import ExitStack
 
     from genfast import backend as choose_backend
-    from genfast.cli.values import parse_labels, parse_seeds
+    from genfast.cli.values import parse_labels, parse_options, parse_seeds
     from genfast.samplers.solvers import find
     from genfast.training import load_checkpoint, sample_images, save_grid
     from genfast.training.grid import grid_format
     from genfast.training.trainer import checked_device
 
-    _usage(lambda: find(sampler))
+    options = _usage(lambda: parse_options(option or [], find(sampler).options))
     chosen_seeds = _usage(lambda: parse_seeds(seeds))
     _usage(lambda: grid_format(out))
     _usage(lambda: checked_device(device))
@@ -220,7 +224,7 @@ def sample(
             _usage(lambda: stack.enter_context(choose_backend(backend)))
         state = load_checkpoint(checkpoint)
         chosen_labels = _usage(lambda: parse_labels(labels, len(chosen_seeds), state.label_names))
-        solver = _usage(lambda: state.sampler(sampler, spacing=spacing, clip=1.0 if clip else None))
+        solver = _usage(lambda: state.sampler(sampler, spacing=spacing, clip=1.0 if clip else None, **options))
         model = state.model(average=not last, device=device)
         start = time.perf_counter()
         images = sample_images(

@@ -1,9 +1,10 @@
-"""How seeds and labels are written on the command line."""
+"""How seeds, labels and options are written on the command line."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 _RANGE = re.compile(r"(-?\d+)(?::(-?\d+))?")
 _MOST = 1 << 20
@@ -52,3 +53,19 @@ def parse_labels(text: str | None, count: int, class_names: Sequence[str] | None
     if max(labels) >= len(class_names) or min(labels) < 0:
         raise ValueError(f"labels must be in [0, {len(class_names) - 1}], got {min(labels)} to {max(labels)}")
     return [labels[i % len(labels)] for i in range(count)]
+
+
+def parse_options(texts: Sequence[str], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Options such as ``eta=0.5``, each of the type of its default. Raises ValueError for what is none."""
+    known = ", ".join(f"{name}={value}" for name, value in defaults.items()) or "none"
+    options: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or name not in defaults:
+            raise ValueError(f"option must be NAME=VALUE with one of the sampler's options ({known}), got {text!r}")
+        kind = type(defaults[name])
+        try:
+            options[name] = {"true": True, "false": False}[value.lower()] if kind is bool else kind(value)
+        except (KeyError, ValueError):
+            raise ValueError(f"option {name} must be of type {kind.__name__}, got {value!r}") from None
+    return options

@@ -43,6 +43,20 @@ def test_labels_and_guidance_change_the_image(model, sampler):
     torch.testing.assert_close(unguided, plain, rtol=0, atol=1e-5)
 
 
+def test_steps_guidance_and_noise_follow_their_image_into_its_batch(model, sampler):
+    steps, guidance, noise = [2, 3, 4], [1.0, 2.0, 0.0], torch.randn(3, *SHAPE)
+    together = sample_images(
+        model, sampler, SHAPE, seeds=[5, 6, 7], labels=[0, 1, 2], steps=steps, guidance=guidance, noise=noise,
+        batch_size=2,
+    )  # fmt: skip
+    for i in range(3):
+        alone = sample_images(
+            model, sampler, SHAPE, seeds=[5 + i], labels=[i], steps=steps[i], guidance=guidance[i],
+            noise=noise[i : i + 1],
+        )  # fmt: skip
+        torch.testing.assert_close(together[i : i + 1], alone, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -51,6 +65,9 @@ def test_labels_and_guidance_change_the_image(model, sampler):
         ({"seeds": [1, 2], "labels": [0]}, "labels must be 2, one per seed, got 1"),
         ({"seeds": [1], "guidance": 2.0}, "guidance 2.0 needs labels"),
         ({"seeds": [1], "batch_size": 0}, "batch_size must be at least 1"),
+        ({"seeds": [1, 2], "steps": [3]}, "steps must be one number or 2, one per seed, got 1"),
+        ({"seeds": [1, 2], "labels": [0, 1], "guidance": [1.0] * 3}, "guidance must be one number or 2, one per seed"),
+        ({"seeds": [1, 2], "noise": torch.zeros(1, *SHAPE)}, "noise must hold 2 images, one per seed, got 1"),
     ],
 )
 def test_bad_arguments_are_refused(model, sampler, options, message):
