@@ -1,0 +1,28 @@
+#include "finish_row.h"
+
+#include "simd.h"
+
+namespace genfast::GENFAST_ISA {
+
+void finish_row(const FinishRow& p) {
+  dispatch_dtype(p.dtype, [&](auto* type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    dispatch_activation(p.epilogue->act, [&](auto act) {
+      T* out = static_cast<T*>(p.out);
+      const T* residual = static_cast<const T*>(p.residual);
+      int64_t i = 0;
+      for (; i + kLanes <= p.n; i += kLanes) {
+        VF z = load(p.sums + i);
+        if (residual) z += load(residual + i);
+        store(out + i, finish<act(), Simd>(z, *p.epilogue));
+      }
+      if (const int64_t rest = p.n - i; rest > 0) {
+        VF z = load_some(p.sums + i, rest);
+        if (residual) z += load_some(residual + i, rest);
+        store_some(out + i, finish<act(), Simd>(z, *p.epilogue), rest);
+      }
+    });
+  });
+}
+
+}  // namespace genfast::GENFAST_ISA
