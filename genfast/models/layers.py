@@ -1,31 +1,35 @@
-"""What models are built of. Layers that fuse a convolution or a norm with its activation go in here, once."""
+"""What models are built of: the fused layers of genfast.nn, and the blocks made of them."""
 
 from __future__ import annotations
 
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from genfast.nn import ConvAct2d, FusedModule, GroupNormAct, LinearAct
+from genfast.nn._standin import attention
+from genfast.ops._check import memory_format
 
 
-def conv(in_channels: int, out_channels: int, kernel: int = 3, *, stride: int = 1, zero: bool = False) -> nn.Module:
+def conv(in_channels: int, out_channels: int, kernel: int = 3, *, stride: int = 1, zero: bool = False) -> ConvAct2d:
     """A convolution that keeps the size at stride 1; ``zero`` starts it at zero, so that its branch starts silent."""
-    layer = nn.Conv2d(in_channels, out_channels, kernel, stride=stride, padding=kernel // 2)
+    layer = ConvAct2d(in_channels, out_channels, kernel, stride, kernel // 2, act="linear")
     if zero:
         nn.init.zeros_(layer.weight)
         nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
     return layer
 
 
-def norm(channels: int, groups: int) -> nn.Module:
+def norm(channels: int, groups: int, act: str = "linear") -> GroupNormAct:
     """GroupNorm with the largest number of groups that divides both ``channels`` and ``groups``."""
-    return nn.GroupNorm(math.gcd(channels, groups), channels)
+    return GroupNormAct(math.gcd(channels, groups), channels, act=act)
 
 
 def norm_act(channels: int, groups: int) -> nn.Module:
-    """GroupNorm, then SiLU."""
-    return nn.Sequential(norm(channels, groups), nn.SiLU(inplace=True))
+    """GroupNorm, then SiLU, under the keys of an ``nn.Sequential`` of the two."""
+    return nn.Sequential(norm(channels, groups, "silu"))
 
 
 def timestep_embedding(t: Tensor, channels: int, max_period: float = 10000.0) -> Tensor:
@@ -39,27 +43,32 @@ def timestep_embedding(t: Tensor, channels: int, max_period: float = 10000.0) ->
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(FusedModule):
     """Norm, SiLU, convolution, twice, with the embedding added between; plus the input (He et al. 2016)."""
 
     def __init__(self, in_channels: int, out_channels: int, embedding: int, groups: int, dropout: float) -> None:
         super().__init__()
         self.norm1 = norm_act(in_channels, groups)
         self.conv1 = conv(in_channels, out_channels)
-        self.embed = nn.Linear(embedding, out_channels)
+        self.embed = LinearAct(embedding, out_channels, act="linear")
         self.norm2 = norm_act(out_channels, groups)
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
         self.conv2 = conv(out_channels, out_channels, zero=True)
         self.skip = conv(in_channels, out_channels, 1) if in_channels != out_channels else nn.Identity()
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        """``x`` ``[B, C, H, W]`` and the activated embedding ``[B, E]`` -> ``[B, C', H, W]``."""
-        h = self.conv1(self.norm1(x))
-        h = h + self.embed(embedding)[:, :, None, None]
-        return self.skip(x) + self.conv2(self.dropout(self.norm2(h)))
+        """``x`` ``[B, C, H, W]`` and the activated embedding ``[B, E]``, or ``[1, E]`` for all -> ``[B, C', H, W]``."""
+        h, shift = self.norm1(x), self.embed(embedding)
+        if self.fused and shift.shape[0] == 1:
+            h = self.conv1(h, shift=shift[0])
+        elif self.fused and not torch.is_grad_enabled():
+            h = self.conv1(h).add_(shift[:, :, None, None])
+        else:
+            h = self.conv1(h) + shift[:, :, None, None]
+        return self.conv2(self.dropout(self.norm2(h)), self.skip(x))
 
 
-class Attention(nn.Module):
+class Attention(FusedModule):
     """Self-attention over the pixels, plus the input."""
 
     def __init__(self, channels: int, head_size: int | None, groups: int) -> None:
@@ -70,11 +79,19 @@ class Attention(nn.Module):
         self.out = conv(channels, channels, 1, zero=True)
 
     def forward(self, x: Tensor) -> Tensor:
+        """``x`` ``[B, C, H, W]`` -> the same shape."""
         batch, channels, height, width = x.shape
-        qkv = self.qkv(self.norm(x)).reshape(batch, 3, self.heads, channels // self.heads, height * width)
+        qkv = self.qkv(self.norm(x))
+        if self.fused and memory_format(qkv) is torch.channels_last:
+            # In memory [B, H, W, 3, heads, C / heads]: all of these are views.
+            pixels = qkv.permute(0, 2, 3, 1).view(batch, height * width, 3, self.heads, channels // self.heads)
+            q, k, v = pixels.permute(2, 0, 3, 1, 4).unbind()
+            h = attention(q, k, v).transpose(1, 2).reshape(batch, height, width, channels).permute(0, 3, 1, 2)
+            return self.out(h, x)
+        qkv = qkv.reshape(batch, 3, self.heads, channels // self.heads, height * width)
         q, k, v = qkv.transpose(3, 4).unbind(1)
-        h = F.scaled_dot_product_attention(q, k, v)
-        return x + self.out(h.transpose(2, 3).reshape(batch, channels, height, width))
+        h = attention(q, k, v) if self.fused else F.scaled_dot_product_attention(q, k, v)
+        return self.out(h.transpose(2, 3).reshape(batch, channels, height, width), x)
 
 
 class Upsample(nn.Module):

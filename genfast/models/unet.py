@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from genfast.models.config import UNetConfig
 from genfast.models.layers import Attention, ResidualBlock, Upsample, conv, norm_act, timestep_embedding
+from genfast.nn import LinearAct, set_fused
+from genfast.ops._check import memory_format
 
 
 class _Stage(nn.Module):
@@ -21,25 +23,34 @@ class _Stage(nn.Module):
         return self.attention(self.block(x, embedding))
 
 
+def _all_the_same(t: Tensor) -> bool:
+    """Whether all of ``t`` are known to be equal. On a GPU the host would have to wait for the answer."""
+    return t.shape[0] > 1 and t.device.type == "cpu" and not torch.compiler.is_compiling() and bool((t == t[0]).all())
+
+
 class UNet(nn.Module):
     """The network of Ho et al. 2020 with optional classes and any number of levels.
 
     Args:
         config: what it is made of; kept as ``model.config``.
+        fused: whether it computes with the ops of genfast, which is the faster way, or with plain PyTorch.
+
+    ``model.fused`` may be set at any time; parameters and ``state_dict`` are the same both ways. On the CPU the fused
+    network works in channels_last, whatever the layout of its input.
 
     The last convolution of every residual branch, of every attention and of the network starts at
     zero: an untrained network returns zeros.
     """
 
-    def __init__(self, config: UNetConfig) -> None:
+    def __init__(self, config: UNetConfig, fused: bool = True) -> None:
         super().__init__()
         self.config = config
         width, embedding = config.channels, 4 * config.channels
-        self.time = nn.Sequential(nn.Linear(width, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
+        # The second activation follows the sum with the label's embedding.
+        self.time = nn.Sequential(LinearAct(width, embedding), nn.Identity(), LinearAct(embedding, embedding))
         self.label = nn.Embedding(config.classes + 1, embedding) if config.classes else None
         if self.label is not None:
             nn.init.normal_(self.label.weight, std=0.02)
-        self.act = nn.SiLU()
 
         self.stem = conv(config.in_channels, width)
         self.down, self.downsample = nn.ModuleList(), nn.ModuleList()
@@ -72,6 +83,17 @@ class UNet(nn.Module):
 
         self.head_norm = norm_act(width, config.groups)
         self.head = conv(width, config.out_channels or config.in_channels, zero=True)
+        self.fused = fused
+
+    @property
+    def fused(self) -> bool:
+        """Whether the network computes with the ops of genfast; setting it switches every layer."""
+        return self._fused
+
+    @fused.setter
+    def fused(self, value: bool) -> None:
+        self._fused = value
+        set_fused(self, value)
 
     def forward(self, x: Tensor, t: Tensor | float, labels: Tensor | None = None) -> Tensor:
         """What the network predicts for noisy images.
@@ -82,15 +104,18 @@ class UNet(nn.Module):
             labels: int64 ``[B]`` in [0, classes], where ``classes`` means no label; None is no label at all.
 
         Returns:
-            The prediction ``[B, out_channels, H, W]``.
+            The prediction ``[B, out_channels, H, W]``, in the memory format of ``x``.
 
         Raises:
             ValueError: for a wrong number of channels, timesteps or labels; on the CPU also for a label out of range.
         """
         if x.dim() != 4 or x.shape[1] != self.config.in_channels:
             raise ValueError(f"UNet: x must be [B, {self.config.in_channels}, H, W], got {list(x.shape)}")
-        embedding = self.act(self._embedding(x, t, labels))
-        h = self.stem(x)
+        embedding = self._embedding(x, t, labels)
+        layout = memory_format(x)
+        inner = torch.channels_last if self._fused and x.device.type == "cpu" else layout
+        # An image of one channel has both layouts, so the stem's output may still be contiguous.
+        h = self.stem(x.contiguous(memory_format=inner)).contiguous(memory_format=inner)
         skips = [h]
         for index, stages in enumerate(self.down):
             for stage in stages:  # type: ignore[attr-defined]
@@ -106,22 +131,35 @@ class UNet(nn.Module):
                 h = stage(torch.cat([h, skips.pop()], dim=1), embedding)
             if index < len(self.upsample):
                 h = self.upsample[index](h, skips[-1].shape[2:])
-        return self.head(self.head_norm(h))
+        return self.head(self.head_norm(h)).contiguous(memory_format=layout)
 
     def _embedding(self, x: Tensor, t: Tensor | float, labels: Tensor | None) -> Tensor:
+        """The activated embedding of times and labels, ``[B, E]``; ``[1, E]`` where it is the same for all."""
         batch = x.shape[0]
         t = torch.as_tensor(t, device=x.device).reshape(-1)
         if t.shape[0] not in (1, batch):
             raise ValueError(f"UNet: t must hold 1 or {batch} timesteps, one per image, got {t.shape[0]}")
-        t = t.expand(batch)
-        embedding = self.time(timestep_embedding(t, self.config.channels).to(x.dtype))
+        label = self._label(x, labels)
+        if not self._fused:
+            t = t.expand(batch)
+        elif _all_the_same(t):
+            t = t[:1]
+        first, _, second = self.time
+        h = first(timestep_embedding(t, self.config.channels).to(x.dtype))
+        if label is not None and label.shape != h.shape:
+            h, label = h.expand(batch, -1), label.expand(batch, -1)
+        return second(h, label)
+
+    def _label(self, x: Tensor, labels: Tensor | None) -> Tensor | None:
+        """The embedding of the labels ``[B, E]``; ``[1, E]`` where no sample has one."""
+        batch = x.shape[0]
         if self.label is None:
             if labels is not None:
                 raise ValueError("UNet: labels were given, but the network has no classes")
-            return embedding
+            return None
         classes = self.label.num_embeddings - 1
         if labels is None:
-            labels = torch.full((batch,), classes, dtype=torch.int64, device=x.device)
+            return self.label.weight[classes:]
         if labels.shape != (batch,) or labels.dtype not in (torch.int64, torch.int32):
             raise ValueError(f"UNet: labels must be int64 [{batch}], got {labels.dtype} {list(labels.shape)}")
         # On a GPU the check would make the host wait for the device at every step.
@@ -129,4 +167,6 @@ class UNet(nn.Module):
             low, high = (int(v) for v in labels.aminmax())
             if low < 0 or high > classes:
                 raise ValueError(f"UNet: labels must be in [0, {classes}], got {low} to {high}")
-        return embedding + self.label(labels)
+            if self._fused and low == high:
+                labels = labels[:1]
+        return self.label(labels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from genfast.nn._layer import FusedLayer, FusedModule, set_fused
+from genfast.nn._standin_norm import GroupNormAct
 from genfast.nn.bias_act import BiasAct
 from genfast.nn.conv import ConvAct2d, ConvTransposeAct2d
 from genfast.nn.linear import LinearAct
@@ -14,6 +15,7 @@ __all__ = [
     "ConvTransposeAct2d",
     "FusedLayer",
     "FusedModule",
+    "GroupNormAct",
     "LinearAct",
     "Replacement",
     "accelerate",

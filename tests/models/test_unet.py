@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 import math
 
@@ -8,6 +9,7 @@ import torch
 
 from genfast.models import DigitClassifier, UNet, UNetConfig
 from genfast.models.layers import timestep_embedding
+from genfast.nn import FusedModule
 
 TINY = {
     "image_size": 8, "in_channels": 1, "channels": 8, "multipliers": (1, 2), "blocks": 1, "attention": (4,),
@@ -88,6 +90,72 @@ def test_channels_last_computes_the_same():
     expected = model(x, 10)
     last = model.to(memory_format=torch.channels_last)
     torch.testing.assert_close(last(x.contiguous(memory_format=torch.channels_last), 10), expected)
+
+
+LAYOUTS = [torch.contiguous_format, torch.channels_last]
+CONFIGS = [
+    {"classes": 3},
+    {"in_channels": 3, "multipliers": (1, 2, 2), "attention": (4, 2), "dropout": 0.1, "channels": 16},
+    {"attention": (), "mid_attention": False, "blocks": 2, "head_size": None, "groups": 5},
+]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=["contiguous", "last"])
+@pytest.mark.parametrize("times", [7.0, [7.0, 7.0], [7.0, 300.0]], ids=str)
+@pytest.mark.parametrize("changes", CONFIGS, ids=str)
+def test_the_fused_network_is_its_eager_twin(changes, times, layout):
+    model = random_unet(**changes)
+    twin = UNet(model.config, fused=False).eval()
+    twin.load_state_dict(model.state_dict())
+    x = torch.randn(2, model.config.in_channels, 8, 8).contiguous(memory_format=layout)
+    t, labels = torch.tensor(times), None if model.config.classes is None else torch.tensor([0, 2])
+    with torch.no_grad():
+        found, eager = model(x, t, labels), twin(x, t, labels)
+        truth = twin.double()(x.double(), t, labels)
+    assert found.is_contiguous(memory_format=layout) and found.dtype == torch.float32
+    scale = truth.square().mean().sqrt()
+    assert ((found - truth) / scale).abs().max() <= 4 * ((eager - truth) / scale).abs().max() + 1e-6
+
+
+def test_the_switch_changes_every_layer_and_no_parameter():
+    model = random_unet(classes=3)
+    keys, parameters = list(model.state_dict()), list(model.parameters())
+    assert model.fused and all(m.fused for m in model.modules() if isinstance(m, FusedModule))
+    model.fused = False
+    assert not any(m.fused for m in model.modules() if isinstance(m, FusedModule))
+    assert list(model.state_dict()) == keys
+    assert all(a is b for a, b in zip(model.parameters(), parameters, strict=True))
+    assert copy.deepcopy(model).fused is False
+
+
+def test_keys_are_those_of_the_first_checkpoints():
+    """A GroupNorm and its activation, like two linear layers and theirs, stood in an nn.Sequential."""
+    block = [f"{layer}.{kind}" for layer in ("norm1.0", "conv1", "embed", "norm2.0", "conv2", "skip") for kind in
+             ("weight", "bias")]  # fmt: skip
+    attention = [f"{layer}.{kind}" for layer in ("norm", "qkv", "out") for kind in ("weight", "bias")]
+    found = list(UNet(UNetConfig.digits()).state_dict())
+    assert [k.removeprefix("down.1.0.block.") for k in found if k.startswith("down.1.0.block.")] == block
+    assert [k.removeprefix("down.1.0.attention.") for k in found if k.startswith("down.1.0.attention.")] == attention
+    outside = [k for k in found if not k.startswith(("down.", "middle.", "up."))]
+    assert outside == [
+        "time.0.weight", "time.0.bias", "time.2.weight", "time.2.bias", "label.weight", "stem.weight", "stem.bias",
+        "downsample.0.weight", "downsample.0.bias", "upsample.0.conv.weight", "upsample.0.conv.bias",
+        "head_norm.0.weight", "head_norm.0.bias", "head.weight", "head.bias",
+    ]  # fmt: skip
+    assert len(found) == 129
+
+
+@pytest.mark.parametrize("times", [[3.0, 3.0], [3.0, 400.0]], ids=str)
+def test_gradients_are_those_of_the_eager_twin(times):
+    model = random_unet(in_channels=3)
+    x = torch.randn(2, 3, 8, 8)
+    found = []
+    for fused in (True, False):
+        model.fused = fused
+        leaf = x.clone().requires_grad_()
+        found.append(torch.autograd.grad(model(leaf, torch.tensor(times)).square().sum(), [leaf, *model.parameters()]))
+    for ours, theirs in zip(*found, strict=True):
+        assert (ours - theirs).norm() <= 1e-4 * theirs.norm()
 
 
 def test_time_and_label_change_the_output_and_no_label_is_the_null_class():
