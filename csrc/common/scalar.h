@@ -39,6 +39,9 @@ struct Scalar {
   }
   // x clamped to [-bound, bound]; NaN stays.
   static GENFAST_HD F clamp(F x, F bound) { return x > bound ? bound : x < -bound ? -bound : x; }
+  // The smaller, or the larger, of x and the bound; NaN stays.
+  static GENFAST_HD F minimum(F x, F bound) { return x > bound ? bound : x; }
+  static GENFAST_HD F maximum(F x, F bound) { return x < bound ? bound : x; }
   static GENFAST_HD F to_float(U x) { return static_cast<float>(x); }
   static GENFAST_HD F to_float(I x) { return static_cast<float>(x); }
   static GENFAST_HD I bits(F x) {

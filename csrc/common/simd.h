@@ -59,14 +59,24 @@ struct Simd {
 #endif
   }
   static GENFAST_HD VF divide(VF a, VF b) { return a / b; }
-  // x clamped to [-bound, bound]; NaN stays. The instructions give their second operand where one is NaN.
-  static GENFAST_HD VF clamp(VF x, VF bound) {
+  // The smaller, or the larger, of x and the bound; NaN stays. The instructions give their second operand where one is
+  // NaN.
+  static GENFAST_HD VF minimum(VF x, VF bound) {
 #if defined(__x86_64__)
-    return GENFAST_MM(max_ps)(-bound, GENFAST_MM(min_ps)(bound, x));
+    return GENFAST_MM(min_ps)(bound, x);
 #else
-    return select(x > bound, bound, select(x < -bound, -bound, x));
+    return select(x > bound, bound, x);
 #endif
   }
+  static GENFAST_HD VF maximum(VF x, VF bound) {
+#if defined(__x86_64__)
+    return GENFAST_MM(max_ps)(bound, x);
+#else
+    return select(x < bound, bound, x);
+#endif
+  }
+  // x clamped to [-bound, bound]; NaN stays.
+  static GENFAST_HD VF clamp(VF x, VF bound) { return maximum(minimum(x, bound), -bound); }
   static GENFAST_HD VF to_float(VI x) { return __builtin_convertvector(x, VF); }
   static GENFAST_HD VF to_float(VU x) {
 #if defined(__AVX512F__)
