@@ -9,9 +9,12 @@ import torch as _torch  # noqa: F401  (its OpenMP runtime must be loaded before 
 
 from genfast._version import __version__
 from genfast.backend import backend, backends
+from genfast.numerics import numerics, set_numerics
 from genfast.ops import (
     StepOutput,
     add_noise,
+    conv2d_act,
+    conv_transpose2d_act,
     diffusion_loss,
     loss_weight,
     normal_noise,
@@ -32,10 +35,14 @@ __all__ = [
     "add_noise",
     "backend",
     "backends",
+    "conv2d_act",
+    "conv_transpose2d_act",
     "diffusion_loss",
     "loss_weight",
     "normal_noise",
+    "numerics",
     "sampler_step",
+    "set_numerics",
     "uniform_noise",
 ]
 

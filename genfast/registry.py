@@ -83,6 +83,8 @@ class Op:
         samples: inputs that the tests run on every backend, drawn afresh with a generator.
         truth: the op in float64, with the arguments of the schema.
         setup_context, backward: as torch.library.register_autograd takes them.
+        compose: instead of these, the op made of other ops, of the schema's arguments: what a call is while a
+            gradient is wanted.
         differentiable: index of the arguments that gradients are checked for.
         bitwise: every backend gives the bits of the reference in float32.
     """
@@ -97,6 +99,7 @@ class Op:
     truth: Callable[..., Any]
     setup_context: Callable[..., None] | None = None
     backward: Callable[..., Any] | None = None
+    compose: Callable[..., Any] | None = None
     differentiable: tuple[int, ...] = ()
     bitwise: bool = True
     overload: Any = field(default=None, compare=False)
@@ -119,6 +122,18 @@ class Op:
 ops: dict[str, Op] = {}
 
 
+def _composition(op: Op, compose: Callable[..., Any]) -> Callable[..., Any]:
+    """What PyTorch's autograd layer does with a call: composes it where a gradient is wanted, else lets it pass."""
+
+    def call(keyset: Any, *args: Any) -> Any:
+        if _grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in args):
+            return compose(*args)
+        with torch._C._AutoDispatchBelowAutograd():
+            return op.overload.redispatch(keyset & torch._C._after_autograd_keyset, *args)
+
+    return call
+
+
 def register(op: Op) -> Op:
     """Define ``torch.ops.genfast.<name>`` and list the op for the tests and the benchmarks."""
     library.define(f"{op.name}{op.schema}", tags=(torch.Tag.pt2_compliant_tag,))
@@ -127,5 +142,7 @@ def register(op: Op) -> Op:
     if op.backward is not None:
         torch.library.register_autograd(f"genfast::{op.name}", op.backward, setup_context=op.setup_context, lib=library)
     object.__setattr__(op, "overload", getattr(torch.ops.genfast, op.name).default)
+    if op.compose is not None:
+        library.impl(op.name, _composition(op, op.compose), "Autograd", with_keyset=True)
     ops[op.name] = op
     return op

@@ -29,7 +29,7 @@ def differentiable_samples() -> list[Any]:
         pytest.param(op, sample, id=f"{op.name}-{sample.label}")
         for op in ops.values()
         for sample in samples(op)
-        if any(isinstance(a, torch.Tensor) and a.dtype == torch.float64 for a in sample.args) and op.backward
+        if any(isinstance(a, torch.Tensor) and a.dtype == torch.float64 for a in sample.args) and op.differentiable
     ]
 
 
@@ -51,10 +51,12 @@ def test_cpu_kernel(op: Op, sample: Sample, instruction_set: str) -> None:
 def test_threads_change_nothing(op: Op, sample: Sample) -> None:
     threads = torch.get_num_threads()
     try:
-        torch.set_num_threads(1)
-        alone = proof.results(op.run(*sample.args))
-        torch.set_num_threads(3)
-        together = proof.results(op.run(*sample.args))
+        # Of our own kernels: PyTorch's convolutions sum in another order on other numbers of threads.
+        with genfast.backend("cpu"):
+            torch.set_num_threads(1)
+            alone = proof.results(op.run(*sample.args))
+            torch.set_num_threads(3)
+            together = proof.results(op.run(*sample.args))
     finally:
         torch.set_num_threads(threads)
     assert all(proof.same_bits(a, b) for a, b in zip(alone, together, strict=True))

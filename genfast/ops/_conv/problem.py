@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,7 +22,7 @@ class Problem:
         stride, padding, dilation, output_padding, groups: as torch.nn.functional takes them; pairs.
         dtype: of x, weight, residual and the output.
         channels_last: the layout of x, residual and the output; else contiguous.
-        device: "cpu" or "cuda".
+        device: "cpu" or "cuda": for which kernels; emulated and interpreted ones run on CPU tensors.
         act: code of the activation (genfast.ops._activation).
         has_bias, has_residual: what the epilogue adds.
     """
@@ -49,6 +50,13 @@ class Problem:
             *self.x, *self.out[1:], *self.weight[2:], *self.stride, *self.padding, *self.dilation, self.groups,
         )  # fmt: skip
 
+    @cached_property
+    def flops(self) -> int:
+        """Additions and multiplications of the plain convolution."""
+        pixels = self.x[2] * self.x[3] if self.transposed else self.out[2] * self.out[3]
+        o, i, kh, kw = self.weight
+        return 2 * self.x[0] * pixels * o * i * kh * kw
+
     @property
     def memory_format(self) -> torch.memory_format:
         return torch.channels_last if self.channels_last else torch.contiguous_format
@@ -64,15 +72,21 @@ class Epilogue:
     clamp: float = -1.0
 
 
+Run = Callable[[Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
+
+
 class Candidate(ABC):
     """One way to compute a problem.
 
     Attributes:
         name: what a saved choice calls it; unique.
+        backend: "cpu", "cuda" or "triton" for kernels of ours, which :func:`genfast.backend` selects by that name;
+            "vendor" for those of PyTorch.
         exact: its error against float64 is not above the vendor library's.
     """
 
     name: str
+    backend: str = "cpu"
     exact: bool = True
 
     @abstractmethod
@@ -82,6 +96,23 @@ class Candidate(ABC):
     def pack(self, problem: Problem, weight: Tensor) -> Tensor:
         """The weight as :meth:`run` wants it. Kept and handed in again until the weight changes."""
         return weight
+
+    def pack_key(self, problem: Problem) -> Hashable:
+        """What of the problem, beside the name and the instruction set, the packed weight depends on."""
+        p = problem
+        return p.transposed, p.stride, p.padding, p.dilation, p.groups, p.dtype, p.channels_last
+
+    def bind(self, problem: Problem, epilogue: Epilogue) -> Run:
+        """:meth:`run` for one problem and epilogue: a function of x, packed weight, bias and residual."""
+
+        def bound(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None) -> Tensor:
+            return self.run(problem, x, weight, bias, residual, epilogue)
+
+        return bound
+
+    def speed(self, problem: Problem) -> float:
+        """Its speed in that of eager PyTorch, guessed: what decides where nothing is measured. Below 1: never."""
+        return 0.0
 
     @abstractmethod
     def run(
