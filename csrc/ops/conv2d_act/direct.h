@@ -1,0 +1,22 @@
+// Direct convolutions for few channels, where vendor libraries fill a vector of output channels that the layer does not
+// have. "Planar" kernels take contiguous tensors and fill vectors with columns of the image.
+#pragma once
+
+#include "common/conv.h"
+#include "common/isa.h"
+
+namespace genfast {
+
+constexpr int64_t kThreadWork = 1 << 20;  // multiplications that are worth a thread
+
+struct DirectConv {
+  ConvAct conv;
+  bool transposed;
+};
+
+// Few output channels. Weights, in float: for each phase of the input's rows, each chunk of at most 12 / out_channels
+// of its kernel rows and each phase of the output's columns (direct_geometry.h), [in_channels, kernel columns of the
+// phase, kernel rows of the chunk, out_channels].
+GENFAST_CPU_KERNEL(direct_planar_few_out, DirectConv)
+
+}  // namespace genfast

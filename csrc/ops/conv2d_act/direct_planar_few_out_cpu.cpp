@@ -1,0 +1,162 @@
+// Every row of input is read once: it goes into all rows of sums that it meets, which wait in a ring in the cache.
+#include "common/finish_row.h"
+#include "common/parallel.h"
+#include "direct.h"
+#include "direct_planar.h"
+
+namespace genfast::GENFAST_ISA {
+namespace {
+
+// Columns of a phase of the output and the kernel columns they see.
+struct ColumnPhase {
+  int64_t columns;
+  std::vector<int32_t> offset;  // of each term (channel, kernel column) in the row of input
+};
+
+struct Chunk {
+  std::vector<int64_t> kernel_rows;
+  const float* weight;  // of the first column phase
+};
+
+struct Plan {
+  const DirectConv& p;
+  Axis rows, columns;
+  PlanarRow row;
+  std::vector<ColumnPhase> column_phases;
+  std::vector<std::vector<Chunk>> row_phases;  // of the input's rows
+  int64_t sums_pitch, ring;
+
+  static int64_t left_padding(const Axis& a) { return a.transposed ? std::max<int64_t>(0, -a.first_in(0)) : a.pad; }
+  static int64_t reach(const Axis& a) {
+    const int64_t columns = ceil_divide(ceil_divide(a.out, a.transposed ? a.stride : 1), kLanes) * kLanes;
+    const int64_t last =
+        a.transposed ? a.last_in(a.stride - 1) + left_padding(a) : a.dilation * (a.kernel - 1) / a.stride;
+    return columns + std::max<int64_t>(last, 0);
+  }
+
+  explicit Plan(const DirectConv& direct)
+      : p(direct),
+        rows{direct.transposed, p.conv.in_height, p.conv.out_height, p.conv.kernel_h,
+             p.conv.stride_h,   p.conv.pad_h,     p.conv.dilation_h},
+        columns{direct.transposed, p.conv.in_width, p.conv.out_width, p.conv.kernel_w,
+                p.conv.stride_w,   p.conv.pad_w,    p.conv.dilation_w},
+        row(p.conv.in_channels, columns.in, left_padding(columns), direct.transposed ? 1 : columns.stride,
+            reach(columns)),
+        ring(rows.reach()) {
+    const ConvAct& c = p.conv;
+    for (int64_t phase = 0; phase < (p.transposed ? columns.stride : 1); ++phase) {
+      ColumnPhase of{p.transposed ? ceil_divide(columns.out - phase, columns.stride) : columns.out, {}};
+      for (int64_t channel = 0; channel < c.in_channels; ++channel)
+        for (int64_t k = 0; k < columns.kernel; ++k) {
+          const int64_t shift = phase + columns.pad - k * columns.dilation;
+          if (p.transposed && shift % columns.stride != 0) continue;
+          const int64_t position = p.transposed ? shift / columns.stride + left_padding(columns) : k * columns.dilation;
+          of.offset.push_back(static_cast<int32_t>(channel * row.channel_pitch() + row.index(position)));
+        }
+      column_phases.push_back(std::move(of));
+    }
+    sums_pitch = ceil_divide(column_phases[0].columns, kLanes) * kLanes;
+    const float* weight = static_cast<const float*>(c.weight);
+    const int64_t most = std::max<int64_t>(1, kMaxRows / c.out_channels);
+    for (int64_t phase = 0; phase < (p.transposed ? 1 : rows.stride); ++phase) {
+      const std::vector<int64_t> kernel = rows.kernel_of_input(phase);
+      std::vector<Chunk> chunks;
+      for (size_t first = 0; first < kernel.size(); first += most) {
+        const auto begin = kernel.begin() + first;
+        chunks.push_back({{begin, begin + std::min<int64_t>(most, kernel.end() - begin)}, weight});
+        for (const ColumnPhase& of : column_phases)
+          weight += of.offset.size() * chunks.back().kernel_rows.size() * c.out_channels;
+      }
+      row_phases.push_back(std::move(chunks));
+    }
+  }
+
+  int64_t sums_row() const { return p.conv.out_channels * static_cast<int64_t>(column_phases.size()) * sums_pitch; }
+  int64_t scratch_size() const { return row.size() + (ring + 1) * sums_row() + columns.out + kLanes; }
+};
+
+// Rows [begin, end) of the output of one image.
+template <class T>
+void image_rows(const Plan& plan, int64_t image, int64_t begin, int64_t end, float* row) {
+  const ConvAct& c = plan.p.conv;
+  const int64_t channels = c.out_channels, phases = plan.column_phases.size(), pitch = plan.sums_pitch;
+  float *ring = row + plan.row.size(), *unwanted = ring + plan.ring * plan.sums_row(),
+        *line = unwanted + plan.sums_row();
+  const auto sums = [&](int64_t o, int64_t phase, int64_t channel) {
+    float* base = o < begin || o >= end ? unwanted : ring + o % plan.ring * plan.sums_row();
+    return base + (phase * channels + channel) * pitch;
+  };
+  const auto start = [&](int64_t o) {
+    for (int64_t channel = 0; channel < channels; ++channel)
+      for (int64_t phase = 0; phase < phases; ++phase)
+        std::fill_n(sums(o, phase, channel), pitch, c.epilogue.bias ? c.epilogue.bias[channel] : 0.0f);
+  };
+  const auto finish = [&](int64_t o) {
+    for (int64_t channel = 0; channel < channels; ++channel) {
+      const float* z = sums(o, 0, channel);
+      if (phases > 1) {
+        for (int64_t phase = 0; phase < phases; ++phase) {
+          const float* of = sums(o, phase, channel);
+          for (int64_t i = phase; i < c.out_width; i += phases) line[i] = of[i / phases];
+        }
+        z = line;
+      }
+      const int64_t at = ((image * channels + channel) * c.out_height + o) * c.out_width;
+      finish_row({static_cast<T*>(c.out) + at, z,
+                  c.epilogue.residual ? static_cast<const T*>(c.epilogue.residual) + at : nullptr, c.out_width, c.dtype,
+                  &c.epilogue});
+    }
+  };
+
+  int64_t started = begin, finished = begin;
+  const int64_t first = std::max<int64_t>(0, plan.rows.first_in(begin)),
+                last = std::min(c.in_height - 1, plan.rows.last_in(end - 1));
+  for (int64_t i = first; i <= last; ++i) {
+    while (started < end && plan.rows.first_in(started) <= i) start(started++);
+    const int64_t plane = c.in_height * c.in_width;
+    plan.row.fill(row, static_cast<const T*>(c.x) + image * c.in_channels * plane + i * c.in_width, plane);
+    for (const Chunk& chunk : plan.row_phases[plan.p.transposed ? 0 : (i + c.pad_h) % c.stride_h]) {
+      const float* weight = chunk.weight;
+      const int rows = static_cast<int>(chunk.kernel_rows.size() * channels);
+      for (int64_t phase = 0; phase < phases; ++phase) {
+        float* to[kMaxRows];
+        int r = 0;
+        bool wanted = false;
+        for (int64_t k : chunk.kernel_rows) {
+          const int64_t o = plan.rows.output(i, k);
+          wanted |= o >= begin && o < end;
+          for (int64_t channel = 0; channel < channels; ++channel) to[r++] = sums(o, phase, channel);
+        }
+        const ColumnPhase& of = plan.column_phases[phase];
+        if (wanted) multiply_columns(rows, of.columns, row, of.offset, weight, to);
+        weight += of.offset.size() * rows;
+      }
+    }
+    while (finished < started && plan.rows.last_in(finished) <= i) finish(finished++);
+  }
+  while (started < end) start(started++);
+  while (finished < end) finish(finished++);
+}
+
+}  // namespace
+
+void direct_planar_few_out(const DirectConv& p) {
+  const Plan plan(p);
+  const ConvAct& c = p.conv;
+  const int64_t work_per_row = c.in_channels * c.out_channels * c.kernel_h * c.kernel_w * c.out_width /
+                               (p.transposed ? c.stride_h * c.stride_w : 1);
+  dispatch_dtype(c.dtype, [&](auto* type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    parallel_for(c.batch * c.out_height, ceil_divide(kThreadWork, work_per_row), [&](int64_t begin, int64_t end) {
+      float* memory = scratch(plan.scratch_size());
+      while (begin < end) {
+        const int64_t image = begin / c.out_height, first = begin % c.out_height,
+                      rows = std::min(end - begin, c.out_height - first);
+        image_rows<T>(plan, image, first, first + rows, memory);
+        begin += rows;
+      }
+    });
+  });
+}
+
+}  // namespace genfast::GENFAST_ISA
