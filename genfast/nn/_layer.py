@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genfast.nn._standin import activation_param, plain_activation
+from genfast.ops import _activation
 
 
 class FusedModule(nn.Module):
@@ -42,6 +43,15 @@ def unwrap_keys(state_dict: dict[str, Any], prefix: str) -> None:
             state_dict[prefix + key.removeprefix(inner)] = state_dict.pop(key)
 
 
+_IN_PLACE: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu_,
+    "silu": lambda x: F.silu(x, inplace=True),
+    "tanh": torch.tanh_,
+    "sigmoid": torch.sigmoid_,
+}
+"""What eager users write to save memory."""
+
+
 class FusedLayer(FusedModule):
     """A layer of torch.nn with an epilogue, ``clamp(act(y + residual) * gain)``.
 
@@ -49,15 +59,16 @@ class FusedLayer(FusedModule):
     """
 
     act: str
-    act_param: float | None
+    act_param: float
     gain: float
     clamp: float | None
 
     def _finish_with(self, act: str, act_param: float | None, gain: float, clamp: float | None) -> None:
-        activation_param(type(self).__name__, act, act_param)
+        found = _activation.find(type(self).__name__, act)
         if clamp is not None and not clamp >= 0:
             raise ValueError(f"{type(self).__name__}: clamp must not be negative, got {clamp}")
-        self.act, self.act_param, self.gain, self.clamp = act, act_param, gain, clamp
+        self.act, self.act_param = found.name, found.param if act_param is None else act_param
+        self.gain, self.clamp = gain, clamp
 
     @property
     def _epilogue(self) -> dict[str, Any]:
@@ -67,14 +78,17 @@ class FusedLayer(FusedModule):
         """The epilogue in plain PyTorch, on a tensor ``y`` that nobody else holds."""
         if residual is not None:
             y = y + residual
-        y = plain_activation(y, self.act, self.act_param, inplace=not torch.is_grad_enabled())
+        if self.act in _IN_PLACE and not torch.is_grad_enabled():
+            y = _IN_PLACE[self.act](y)
+        else:
+            y = _activation.find("", self.act).function(y, self.act_param)
         if self.gain != 1:
             y = y * self.gain
         return y if self.clamp is None else y.clamp(-self.clamp, self.clamp)
 
     def extra_repr(self) -> str:
         parts = [super().extra_repr(), f"act={self.act}"]
-        if self.act_param is not None:
+        if self.act_param != _activation.find("", self.act).param:
             parts.append(f"act_param={self.act_param:g}")
         if self.gain != 1:
             parts.append(f"gain={self.gain:g}")

@@ -21,11 +21,6 @@ _ACT = {
 }
 
 
-def activation_param(op, act, param):
-    if act not in _ACT:
-        raise ValueError(f"{op}: unknown act {act!r}, expected one of {', '.join(_ACT)}")
-
-
 def plain_activation(x, act, param, inplace=False):
     return F.silu(x, inplace=True) if inplace and act == "silu" else _ACT[act](x, param)
 

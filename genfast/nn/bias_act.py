@@ -9,17 +9,19 @@ from torch import Tensor, nn
 
 from genfast.nn._layer import FusedLayer
 from genfast.nn._standin import bias_act
+from genfast.ops import _activation
 
 
 class BiasAct(FusedLayer):
-    """``clamp(act(x + bias) * gain)``, in one op: :func:`genfast.bias_act`, as StyleGAN's layers end.
+    """``clamp(act(x + bias, alpha) * gain)``, in one op: :func:`genfast.bias_act`, as StyleGAN's layers end.
 
     Args:
         channels: length of dimension ``dim``, which ``bias`` is along.
         bias: whether there is one; it starts at zero.
         device, dtype: of the bias.
         dim: the dimension of the bias.
-        act, act_param, gain, clamp: those of :func:`genfast.bias_act`, which calls act_param alpha.
+        act, alpha, gain, clamp: those of :func:`genfast.bias_act`; None takes its defaults, among them a gain of
+            sqrt(2) for most activations.
 
     Raises ValueError for an unknown activation and a negative clamp.
     """
@@ -28,12 +30,15 @@ class BiasAct(FusedLayer):
 
     def __init__(
         self, channels: int, bias: bool = True, device: Any = None, dtype: Any = None, *, dim: int = 1,
-        act: str = "silu", act_param: float | None = None, gain: float = 1.0, clamp: float | None = None,
+        act: str = "linear", alpha: float | None = None, gain: float | None = None, clamp: float | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.channels, self.dim = channels, dim
         self.bias = nn.Parameter(torch.zeros(channels, device=device, dtype=dtype)) if bias else None
-        self._finish_with(act, act_param, gain, clamp)
+        found = _activation.find("BiasAct", act)
+        self._finish_with(
+            act, found.alpha if alpha is None else alpha, found.gain if gain is None else gain, clamp
+        )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
         """``x``, whose dimension ``dim`` has ``channels`` entries -> the same shape."""

@@ -95,7 +95,7 @@ def test_linear_is_that_of_torch(shape):
 
 @pytest.mark.parametrize("dim", [0, 1, -1])
 def test_bias_act_adds_along_its_dimension(dim):
-    layer = BiasAct(3, dim=dim, act="leaky_relu", act_param=0.2, gain=2**0.5, clamp=0.5)
+    layer = BiasAct(3, dim=dim, act="lrelu", clamp=0.5)
     nn.init.normal_(layer.bias)
     x = torch.randn(3, 3, 3)
     shape = [1, 1, 1]
@@ -149,12 +149,12 @@ def test_words_are_those_of_torch_and_the_epilogue():
     assert layer.extra_repr() == (
         "in_features=1, out_features=2, bias=True, act=leaky_relu, act_param=0.2, gain=2, clamp=256"
     )
-    assert repr(BiasAct(8)) == "BiasAct(8, dim=1, bias=True, act=silu)"
+    assert repr(BiasAct(8)) == "BiasAct(8, dim=1, bias=True, act=linear)"
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"act": "swish"}, "unknown act 'swish', expected one of linear, relu"), ({"clamp": -1.0}, "clamp must not be")],
+    [({"act": "swirl"}, "act must be one of linear, relu, .*got 'swirl'"), ({"clamp": -1.0}, "clamp must not be")],
 )
 def test_bad_epilogues_are_refused(options, message):
     for new, _, sizes in PAIRS:
