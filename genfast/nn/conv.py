@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genfast.nn._layer import FusedLayer
-from genfast.nn._standin import conv2d_act, conv_transpose2d_act
+from genfast.ops import conv2d_act, conv_transpose2d_act
 from genfast.ops._check import memory_format
 
 _Size = int | tuple[int, int]
