@@ -13,6 +13,7 @@ from genfast.numerics import numerics, set_numerics
 from genfast.ops import (
     StepOutput,
     add_noise,
+    attention,
     conv2d_act,
     conv_transpose2d_act,
     diffusion_loss,
@@ -33,6 +34,7 @@ __all__ = [
     "Stream",
     "__version__",
     "add_noise",
+    "attention",
     "backend",
     "backends",
     "conv2d_act",

@@ -2,6 +2,7 @@
 
 from genfast.ops import _template  # noqa: F401  (what a new op is copied from)
 from genfast.ops.add_noise import add_noise
+from genfast.ops.attention import attention
 from genfast.ops.conv2d_act import conv2d_act
 from genfast.ops.conv_transpose2d_act import conv_transpose2d_act
 from genfast.ops.diffusion_loss import diffusion_loss, loss_weight
@@ -12,6 +13,7 @@ from genfast.ops.uniform_noise import uniform_noise
 __all__ = [
     "StepOutput",
     "add_noise",
+    "attention",
     "conv2d_act",
     "conv_transpose2d_act",
     "diffusion_loss",

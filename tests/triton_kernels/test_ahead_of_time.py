@@ -36,6 +36,11 @@ def instructions(ptx):
     return Counter(re.findall(r"^\s+(?:@!?%\w+ )?([a-z]\w*\.[\w.:]+)", ptx, re.MULTILINE))
 
 
+def is_exact(launch):
+    """Whether the kernel promises its bits: those that draw noise, or take it, work on tiles of samples."""
+    return "SAMPLES" in dict(launch.constants) or launch.kernel.__name__ == "sum_kernel"
+
+
 def expected_fmas(launch):
     """Fused multiply-adds per thread that the formulas ask for."""
     name = launch.kernel.__name__
@@ -95,8 +100,9 @@ def test_every_configuration_compiles(kernel, capability):
             compiled = launch.compile(capability)
             assert compiled.asm["cubin"][:4] == b"\x7fELF", launch
             assert compiled.metadata.enable_fp_fusion is False
-            check_arithmetic(launch, compiled.asm["ptx"])
-            check_vectors(launch, compiled.asm["ptx"])
+            if is_exact(launch):
+                check_arithmetic(launch, compiled.asm["ptx"])
+                check_vectors(launch, compiled.asm["ptx"])
 
 
 def test_the_samples_reach_every_option():
@@ -105,7 +111,7 @@ def test_the_samples_reach_every_option():
         for name, kind in launch.signature:
             value = launch.value(name) if kind == "constexpr" else kind
             by_kernel.setdefault((launch.kernel.__name__, name), set()).add(value)
-    tiled = [launch for launch in LAUNCHES if launch.kernel.__name__ != "sum_kernel"]
+    tiled = [launch for launch in LAUNCHES if "SAMPLES" in dict(launch.constants)]
     tiles = {tuple(launch.value(n) for n in ("SAMPLES", "QUADS", "CHANNELS")) for launch in tiled}
     assert tiles == {(1, 256, 1), (16, 16, 1), (256, 1, 1), (1, 64, 4), (1, 8, 32)}
     for (kernel, name), values in by_kernel.items():
