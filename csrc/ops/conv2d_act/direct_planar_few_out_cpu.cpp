@@ -10,7 +10,7 @@ namespace {
 // Columns of a phase of the output and the kernel columns they see.
 struct ColumnPhase {
   int64_t columns;
-  std::vector<int32_t> offset;  // of each term (channel, kernel column) in the row of input
+  std::vector<int32_t> taps;  // where each kernel column finds the first of them in the row of input
 };
 
 struct Chunk {
@@ -46,13 +46,12 @@ struct Plan {
     const ConvAct& c = p.conv;
     for (int64_t phase = 0; phase < (p.transposed ? columns.stride : 1); ++phase) {
       ColumnPhase of{p.transposed ? ceil_divide(columns.out - phase, columns.stride) : columns.out, {}};
-      for (int64_t channel = 0; channel < c.in_channels; ++channel)
-        for (int64_t k = 0; k < columns.kernel; ++k) {
-          const int64_t shift = phase + columns.pad - k * columns.dilation;
-          if (p.transposed && shift % columns.stride != 0) continue;
-          const int64_t position = p.transposed ? shift / columns.stride + left_padding(columns) : k * columns.dilation;
-          of.offset.push_back(static_cast<int32_t>(channel * row.channel_pitch() + row.index(position)));
-        }
+      for (int64_t k = 0; k < columns.kernel; ++k) {
+        const int64_t shift = phase + columns.pad - k * columns.dilation;
+        if (p.transposed && shift % columns.stride != 0) continue;
+        const int64_t position = p.transposed ? shift / columns.stride + left_padding(columns) : k * columns.dilation;
+        of.taps.push_back(static_cast<int32_t>(row.index(position)));
+      }
       column_phases.push_back(std::move(of));
     }
     sums_pitch = ceil_divide(column_phases[0].columns, kLanes) * kLanes;
@@ -65,22 +64,24 @@ struct Plan {
         const auto begin = kernel.begin() + first;
         chunks.push_back({{begin, begin + std::min<int64_t>(most, kernel.end() - begin)}, weight});
         for (const ColumnPhase& of : column_phases)
-          weight += of.offset.size() * chunks.back().kernel_rows.size() * c.out_channels;
+          weight += c.in_channels * of.taps.size() * chunks.back().kernel_rows.size() * c.out_channels;
       }
       row_phases.push_back(std::move(chunks));
     }
   }
 
-  int64_t sums_row() const { return p.conv.out_channels * static_cast<int64_t>(column_phases.size()) * sums_pitch; }
-  int64_t scratch_size() const { return row.size() + (ring + 1) * sums_row() + columns.out + kLanes; }
+  int64_t phases() const { return column_phases.size(); }
+  int64_t sums_row() const { return p.conv.out_channels * phases() * sums_pitch; }
+  int64_t scratch_size() const { return 2 * row.size() + (ring + 1) * sums_row() + phases() * sums_pitch; }
 };
 
 // Rows [begin, end) of the output of one image.
 template <class T>
-void image_rows(const Plan& plan, int64_t image, int64_t begin, int64_t end, float* row) {
+void image_rows(const Plan& plan, int64_t image, int64_t begin, int64_t end, float* memory) {
   const ConvAct& c = plan.p.conv;
-  const int64_t channels = c.out_channels, phases = plan.column_phases.size(), pitch = plan.sums_pitch;
-  float *ring = row + plan.row.size(), *unwanted = ring + plan.ring * plan.sums_row(),
+  const int64_t channels = c.out_channels, phases = plan.phases(), pitch = plan.sums_pitch;
+  float *row = memory, *next_row = row + plan.row.size();
+  float *ring = next_row + plan.row.size(), *unwanted = ring + plan.ring * plan.sums_row(),
         *line = unwanted + plan.sums_row();
   const auto sums = [&](int64_t o, int64_t phase, int64_t channel) {
     float* base = o < begin || o >= end ? unwanted : ring + o % plan.ring * plan.sums_row();
@@ -94,10 +95,14 @@ void image_rows(const Plan& plan, int64_t image, int64_t begin, int64_t end, flo
   const auto finish = [&](int64_t o) {
     for (int64_t channel = 0; channel < channels; ++channel) {
       const float* z = sums(o, 0, channel);
-      if (phases > 1) {
+      if (phases == 2) {
+        const float* odd = sums(o, 1, channel);
+        for (int64_t i = 0; i < pitch; ++i) line[2 * i] = z[i], line[2 * i + 1] = odd[i];
+        z = line;
+      } else if (phases > 1) {
         for (int64_t phase = 0; phase < phases; ++phase) {
           const float* of = sums(o, phase, channel);
-          for (int64_t i = phase; i < c.out_width; i += phases) line[i] = of[i / phases];
+          for (int64_t i = 0; i < pitch; ++i) line[phases * i + phase] = of[i];
         }
         z = line;
       }
@@ -111,10 +116,13 @@ void image_rows(const Plan& plan, int64_t image, int64_t begin, int64_t end, flo
   int64_t started = begin, finished = begin;
   const int64_t first = std::max<int64_t>(0, plan.rows.first_in(begin)),
                 last = std::min(c.in_height - 1, plan.rows.last_in(end - 1));
+  const int64_t plane = c.in_height * c.in_width;
+  const T* x = static_cast<const T*>(c.x) + image * c.in_channels * plane;
+  int64_t filled = 0;
   for (int64_t i = first; i <= last; ++i) {
     while (started < end && plan.rows.first_in(started) <= i) start(started++);
-    const int64_t plane = c.in_height * c.in_width;
-    plan.row.fill(row, static_cast<const T*>(c.x) + image * c.in_channels * plane + i * c.in_width, plane);
+    plan.row.fill(row, x + i * c.in_width, plane, filled);
+    SideCopy copy = i < last ? plan.row.side_copy(next_row, x + (i + 1) * c.in_width, plane) : SideCopy{};
     for (const Chunk& chunk : plan.row_phases[plan.p.transposed ? 0 : (i + c.pad_h) % c.stride_h]) {
       const float* weight = chunk.weight;
       const int rows = static_cast<int>(chunk.kernel_rows.size() * channels);
@@ -128,11 +136,16 @@ void image_rows(const Plan& plan, int64_t image, int64_t begin, int64_t end, flo
           for (int64_t channel = 0; channel < channels; ++channel) to[r++] = sums(o, phase, channel);
         }
         const ColumnPhase& of = plan.column_phases[phase];
-        if (wanted) multiply_columns(rows, of.columns, row, of.offset, weight, to);
-        weight += of.offset.size() * rows;
+        const int64_t taps = of.taps.size();
+        if (wanted)
+          multiply_columns(rows, of.columns,
+                           {row, c.in_channels, plan.row.channel_pitch(), of.taps.data(), taps, weight, to}, copy);
+        weight += c.in_channels * taps * rows;
       }
     }
     while (finished < started && plan.rows.last_in(finished) <= i) finish(finished++);
+    filled = copy.next * kLanes;
+    std::swap(row, next_row);
   }
   while (started < end) start(started++);
   while (finished < end) finish(finished++);
@@ -149,6 +162,8 @@ void direct_planar_few_out(const DirectConv& p) {
     using T = std::remove_pointer_t<decltype(type)>;
     parallel_for(c.batch * c.out_height, ceil_divide(kThreadWork, work_per_row), [&](int64_t begin, int64_t end) {
       float* memory = scratch(plan.scratch_size());
+      plan.row.clear(memory);
+      plan.row.clear(memory + plan.row.size());
       while (begin < end) {
         const int64_t image = begin / c.out_height, first = begin % c.out_height,
                       rows = std::min(end - begin, c.out_height - first);
