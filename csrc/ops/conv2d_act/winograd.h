@@ -1,0 +1,38 @@
+// 3x3 convolutions of stride 1 by Winograd's minimal filtering F(m x m, 3 x 3) (Lavin and Gray 2015, arXiv:1509.09308):
+//   Y = A^T [ sum_c (G g_c G^T) * (B^T d_c B) ] A      for every tile of m x m outputs,
+// whose sums over channels are alpha^2 = (m + 2)^2 matrix products. The evaluation points are 0, +-1, inf for m = 2 and
+// 0, +-11/16, +-3/2, inf for m = 4, whose error is less than half that of the textbook's 0, +-1, +-2, inf.
+#pragma once
+
+#include <cstdint>
+
+#include "common/conv.h"
+#include "common/isa.h"
+
+namespace genfast {
+
+// Output channels of a panel of packed weights. The last panel has 16 where these are enough.
+constexpr int64_t kPanel = 32, kHalfPanel = 16;
+
+struct Winograd {
+  ConvAct conv;  // `weight` is packed
+  int tile;      // m: 2 or 4
+};
+
+struct WinogradWeight {
+  const void* weight;  // [out_channels, in_channels, 3, 3]
+  DType dtype;
+  int64_t out_channels, in_channels;
+  int64_t stride[4];  // of `weight`, in elements; negative where a gradient wants it flipped
+  int tile;
+  float* packed;  // U: [panel][alpha^2][in_channels][32], or [16] in the last panel
+};
+
+inline int64_t packed_channels(int64_t out_channels) {
+  return (out_channels + kHalfPanel - 1) / kHalfPanel * kHalfPanel;
+}
+
+GENFAST_CPU_KERNEL(winograd, Winograd)
+GENFAST_CPU_KERNEL(winograd_weight, WinogradWeight)
+
+}  // namespace genfast

@@ -1,0 +1,78 @@
+#include "common/bind_conv.h"
+#include "winograd.h"
+#include "winograd_workspace.h"
+
+#include <sys/mman.h>
+
+#include <cstdlib>
+#include <new>
+
+namespace genfast {
+namespace {
+
+constexpr size_t kHugePage = size_t{2} << 20;
+
+// Many streams run through these memories at once: without large pages each would miss the TLB on its own.
+void ask_for_huge_pages(char* memory, size_t bytes) {
+#if defined(MADV_HUGEPAGE)
+  const auto begin = (reinterpret_cast<uintptr_t>(memory) + kHugePage - 1) / kHugePage * kHugePage;
+  const auto end = (reinterpret_cast<uintptr_t>(memory) + bytes) / kHugePage * kHugePage;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#endif
+}
+
+struct Workspace {
+  char* memory = nullptr;
+  int64_t bytes = 0;
+  ~Workspace() { std::free(memory); }
+};
+
+void run(uintptr_t x, uintptr_t weight, uintptr_t out, int dtype, bool channels_last,
+         const std::array<int64_t, 16>& sizes, uintptr_t bias, uintptr_t residual, int act, float param, float gain,
+         float clamp, int tile) {
+  const Winograd p{conv_arguments(x, weight, out, dtype, channels_last, sizes, bias, residual, act, param, gain, clamp),
+                   tile};
+  adopt_thread_count();
+  py::gil_scoped_release release;
+  winograd_cpu(p);
+}
+
+void pack(uintptr_t weight, int dtype, int64_t out_channels, int64_t in_channels, const std::array<int64_t, 4>& stride,
+          int tile, uintptr_t packed) {
+  const WinogradWeight p{as_pointer<const void>(weight),
+                         static_cast<DType>(dtype),
+                         out_channels,
+                         in_channels,
+                         {stride[0], stride[1], stride[2], stride[3]},
+                         tile,
+                         as_pointer<float>(packed)};
+  adopt_thread_count();
+  py::gil_scoped_release release;
+  const int64_t points = (tile + 2) * (tile + 2);
+  ask_for_huge_pages(as_pointer<char>(packed), points * in_channels * packed_channels(out_channels) * sizeof(float));
+  winograd_weight_cpu(p);
+}
+
+const BindOp bind([](py::module_& m) {
+  m.def("winograd", run);
+  m.def("winograd_weight", pack);
+  m.def("winograd_packed_channels", packed_channels);
+});
+
+}  // namespace
+
+char* workspace(int64_t bytes) {
+  thread_local Workspace own;
+  if (own.bytes < bytes) {
+    std::free(own.memory);
+    own.bytes = 0;
+    const size_t whole = (bytes + kHugePage - 1) / kHugePage * kHugePage;
+    own.memory = static_cast<char*>(std::aligned_alloc(kHugePage, whole));
+    if (own.memory == nullptr) throw std::bad_alloc();
+    ask_for_huge_pages(own.memory, whole);
+    own.bytes = static_cast<int64_t>(whole);
+  }
+  return own.memory;
+}
+
+}  // namespace genfast

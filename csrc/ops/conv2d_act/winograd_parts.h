@@ -1,0 +1,112 @@
+// The stages of the Winograd convolution and what passes between them, per instruction set.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "common/elementwise.h"
+#include "winograd.h"
+
+namespace genfast {
+namespace GENFAST_ISA {
+
+// Tiles are counted along a row, then down an image, then through the batch.
+struct Tiling {
+  ConvAct conv;
+  int64_t tile, alpha, points;       // m, m + 2, (m + 2)^2
+  int64_t across, per_image, total;  // tiles
+  int64_t channel_blocks;            // of kLanes input channels, the last in part
+};
+
+// `count` neighbouring tiles of one row of tiles; `first` counts from the start of their block.
+struct Segment {
+  int64_t first, count, image, y, x;  // y, x: the first output pixel
+};
+
+// f(segment) for the tiles [begin, begin + count), at most `longest` at a time.
+template <class F>
+GENFAST_HD void for_each_segment(const Tiling& t, int64_t begin, int64_t count, int64_t longest, F&& f) {
+  for (int64_t done = 0; done < count;) {
+    const int64_t image = (begin + done) / t.per_image, place = (begin + done) % t.per_image;
+    const int64_t column = place % t.across, length = std::min({count - done, t.across - column, longest});
+    f(Segment{done, length, image, place / t.across * t.tile, column * t.tile});
+    done += length;
+  }
+}
+
+// V: [points][channels / kLanes][rows][kLanes], M: [points][rows][kPanel]; `rows` are the tiles of a block. Points are
+// a cache line further apart than that, or all would fall into one set of the cache.
+constexpr int64_t kPad = 16;
+GENFAST_HD int64_t v_stride(const Tiling& t, int64_t rows) { return t.channel_blocks * rows * kLanes + kPad; }
+GENFAST_HD int64_t m_stride(int64_t rows) { return rows * kPanel + kPad; }
+
+// V = B^T d B of the tiles [begin, begin + rows), for the channel blocks [first, last).
+// `scratch` has input_scratch() bytes.
+void transform_input(const Tiling& t, int64_t begin, int64_t rows, int64_t first, int64_t last, float* v,
+                     char* scratch);
+int64_t input_scratch(const Tiling& t, int64_t rows);
+
+// M = V U for one panel: u is [points][in_channels][width], width 32 or 16.
+void multiply_panel(const Tiling& t, int64_t rows, int64_t width, const float* v, const float* u, float* m);
+
+// Y = A^T M A and the epilogue, to the output channels [channel, channel + kPanel) of the tiles [begin, begin + rows).
+void transform_output(const Tiling& t, int64_t begin, int64_t rows, int64_t channel, const float* m, char* scratch);
+int64_t output_scratch(const Tiling& t);
+
+// The kLanes x kLanes transpose.
+GENFAST_HD void transpose(VF z[kLanes]) {
+  for (int i = 0; i < kLanes; i += 4) transpose_quads(z + i);
+#if defined(__AVX512F__)
+  for (int i = 0; i < 4; ++i) {
+    const VF low0 = _mm512_shuffle_f32x4(z[i], z[4 + i], 0x88), high0 = _mm512_shuffle_f32x4(z[i], z[4 + i], 0xDD);
+    const VF low1 = _mm512_shuffle_f32x4(z[8 + i], z[12 + i], 0x88);
+    const VF high1 = _mm512_shuffle_f32x4(z[8 + i], z[12 + i], 0xDD);
+    z[i] = _mm512_shuffle_f32x4(low0, low1, 0x88);
+    z[8 + i] = _mm512_shuffle_f32x4(low0, low1, 0xDD);
+    z[4 + i] = _mm512_shuffle_f32x4(high0, high1, 0x88);
+    z[12 + i] = _mm512_shuffle_f32x4(high0, high1, 0xDD);
+  }
+#elif defined(__AVX2__)
+  for (int i = 0; i < 4; ++i) {
+    const VF low = _mm256_permute2f128_ps(z[i], z[4 + i], 0x20);
+    z[4 + i] = _mm256_permute2f128_ps(z[i], z[4 + i], 0x31);
+    z[i] = low;
+  }
+#endif
+}
+
+// The first n < kLanes elements, the others 0; without a detour through memory where there are masks.
+template <class T>
+GENFAST_HD VF load_first(const T* p, int64_t n) {
+  return load_some(p, n);
+}
+template <class T>
+GENFAST_HD void store_first(T* p, VF x, int64_t n) {
+  store_some(p, x, n);
+}
+#if defined(__AVX512F__)
+template <>
+GENFAST_HD VF load_first(const float* p, int64_t n) {
+  return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p);
+}
+template <>
+GENFAST_HD void store_first(float* p, VF x, int64_t n) {
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), x);
+}
+#elif defined(__AVX2__)
+GENFAST_HD __m256i first_lanes(int64_t n) {
+  const VI index = {0, 1, 2, 3, 4, 5, 6, 7};
+  return (__m256i)(index < static_cast<int32_t>(n));
+}
+template <>
+GENFAST_HD VF load_first(const float* p, int64_t n) {
+  return _mm256_maskload_ps(p, first_lanes(n));
+}
+template <>
+GENFAST_HD void store_first(float* p, VF x, int64_t n) {
+  _mm256_maskstore_ps(p, first_lanes(n), x);
+}
+#endif
+
+}  // namespace GENFAST_ISA
+}  // namespace genfast

@@ -1,0 +1,116 @@
+"""3x3 convolutions of stride 1 by Winograd's minimal filtering, on the CPU (csrc/ops/conv2d_act/winograd.h)."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+import torch
+from torch import Tensor
+
+from genfast.backend import native
+from genfast.ops._check import DTYPE_CODES
+from genfast.ops._conv.problem import Candidate, Epilogue, Problem, Run
+
+# The root mean square error of F(4 x 4) against float64 falls below the vendor library's here: the library adds all
+# products of an output in one chain, whose error grows with the channels; ours are added in chunks.
+FEWEST_EXACT_CHANNELS, MOST_EXACT_CHANNELS = 192, 512
+
+
+class Winograd(Candidate):
+    """F(tile x tile, 3 x 3): ``(tile + 2)^2`` multiplications give ``tile^2`` outputs instead of ``9 tile^2``.
+
+    Also computes transposed convolutions of stride 1, such as the data gradient: their weight is packed flipped.
+    Transforms and sums are float32 for every dtype. As in every fast convolution, sums of transformed inputs stand in
+    for sums of products: an infinity or a NaN in x spoils all of the tiles that read it.
+
+    Args:
+        tile: 2 or 4.
+        exact: only problems for which the error is not above the vendor library's; else only the others.
+    """
+
+    def __init__(self, tile: int, exact: bool) -> None:
+        self.tile, self.exact = tile, exact
+        self.name = f"winograd_{tile}x{tile}{'_exact' if tile == 4 and exact else ''}"
+
+    def supports(self, problem: Problem) -> bool:
+        p = problem
+        exact = self.tile == 2 or FEWEST_EXACT_CHANNELS <= p.x[1] <= MOST_EXACT_CHANNELS
+        return (
+            exact == self.exact
+            and native is not None
+            and p.device == "cpu"
+            and p.dtype in DTYPE_CODES
+            and p.weight[2:] == (3, 3)
+            and p.stride == p.dilation == (1, 1)
+            and p.output_padding == (0, 0)
+            and p.groups == 1
+            and max(p.padding) <= 2
+            and p.x[1] > 0
+        )
+
+    def speed(self, problem: Problem) -> float:
+        multiplications = (self.tile + 2) ** 2 / self.tile**2
+        wasted = 1.0
+        for size in problem.out[2:]:
+            wasted *= -(-size // self.tile) * self.tile / max(size, 1)
+        few = min(1.0, problem.x[1] / 32) * min(1.0, problem.out[1] / 32)
+        return 0.8 * few * 9 / multiplications / wasted
+
+    def pack_key(self, problem: Problem) -> Hashable:
+        return self.tile, problem.transposed
+
+    def pack(self, problem: Problem, weight: Tensor) -> Tensor:
+        return pack(weight, self.tile, transpose=problem.transposed)
+
+    def bind(self, problem: Problem, epilogue: Epilogue) -> Run:
+        p, e = problem, epilogue
+        sizes = list(p.sizes)
+        if p.transposed:
+            sizes[11:13] = (2 - p.padding[0], 2 - p.padding[1])
+        shape, dtype, layout, last, code = p.out, p.dtype, p.memory_format, p.channels_last, DTYPE_CODES[p.dtype]
+        kernel, empty = native.winograd, torch.empty
+        rest = (e.act, e.param, e.gain, e.clamp, self.tile)
+
+        def bound(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None) -> Tensor:
+            out = empty(shape, dtype=dtype, memory_format=layout)
+            kernel(
+                x.data_ptr(), weight.data_ptr(), out.data_ptr(), code, last, sizes,
+                0 if bias is None else bias.data_ptr(), 0 if residual is None else residual.data_ptr(), *rest,
+            )  # fmt: skip
+            return out
+
+        return bound
+
+    def run(
+        self,
+        problem: Problem,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        residual: Tensor | None,
+        epilogue: Epilogue,
+    ) -> Tensor:
+        return self.bind(problem, epilogue)(x, weight, bias, residual)
+
+
+def pack(weight: Tensor, tile: int, *, transpose: bool = False) -> Tensor:
+    """The weight ``[O, I, 3, 3]``, of any strides, transformed: float32 ``(tile + 2)^2 * I * O``, O rounded up to 16.
+
+    Args:
+        transpose: pack ``weight.transpose(0, 1).flip(2, 3)`` instead, the weight of the data gradient.
+    """
+    address, stride = weight.data_ptr(), weight.stride()
+    out_channels, in_channels = weight.shape[:2]
+    if transpose:
+        # The last tap is the first, and strides lead backwards: no copy is made.
+        address += weight.element_size() * 2 * (stride[2] + stride[3])
+        stride = (stride[1], stride[0], -stride[2], -stride[3])
+        out_channels, in_channels = in_channels, out_channels
+    packed = torch.empty((tile + 2) ** 2 * in_channels * native.winograd_packed_channels(out_channels))
+    native.winograd_weight(
+        address, DTYPE_CODES[weight.dtype], out_channels, in_channels, stride, tile, packed.data_ptr()
+    )
+    return packed
+
+
+CANDIDATES: list[Candidate] = [Winograd(4, exact=False), Winograd(4, exact=True), Winograd(2, exact=True)]
