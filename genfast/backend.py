@@ -113,6 +113,11 @@ def _default(device_type: str) -> str:
     return next((name for name in order if available[name] is None), "reference")
 
 
+def forced_backend() -> str | None:
+    """The backend that :func:`backend` or GENFAST_BACKEND asks for, or None."""
+    return _forced.get()
+
+
 def prefers_native_cpu() -> bool:
     """Whether CPU tensors go to the native library, and it can read them by itself."""
     return _direct_calls and _forced.get() in _NATIVE_CPU

@@ -120,7 +120,9 @@ def check_operands(op: str, x: Tensor, out: Sequence[int], bias: Tensor | None, 
         _check.same_device(op, "residual", residual, x, "x")
         _check.same_dtype(op, "residual", residual, x, "x")
         if tuple(residual.shape) != tuple(out):
-            raise ValueError(f"{op}: residual must have the shape of the result, {list(out)}, got {list(residual.shape)}")
+            raise ValueError(
+                f"{op}: residual must have the shape of the result, {list(out)}, got {list(residual.shape)}"
+            )
 
 
 def problem(

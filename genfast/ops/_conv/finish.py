@@ -3,33 +3,10 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from genfast.ops._activation import TABLE
 from genfast.ops._conv.problem import Epilogue
-
-NAMES = (
-    "linear", "relu", "leaky_relu", "silu", "gelu", "gelu_tanh", "tanh", "sigmoid", "elu", "selu", "softplus",
-    "hardswish", "mish",
-)  # fmt: skip
-DEFAULTS = {"leaky_relu": 0.2, "elu": 1.0, "softplus": 1.0}
-
-
-def activate(z: Tensor, act: int, param: float) -> Tensor:
-    name = NAMES[act]
-    if name == "linear":
-        return z
-    if name == "leaky_relu":
-        return F.leaky_relu(z, param)
-    if name == "elu":
-        return F.elu(z, param)
-    if name == "softplus":
-        return F.softplus(z, param)
-    if name == "gelu_tanh":
-        return F.gelu(z, approximate="tanh")
-    if name in ("tanh", "sigmoid"):
-        return torch.tanh(z) if name == "tanh" else torch.sigmoid(z)
-    return getattr(F, name)(z)
 
 
 def bias_act(
@@ -42,7 +19,7 @@ def bias_act(
         wide = wide + bias.to(wide.dtype).view([-1 if d == dim else 1 for d in range(z.dim())])
     if residual is not None:
         wide = wide + residual.to(wide.dtype)
-    wide = activate(wide, act, param)
+    wide = TABLE[act].function(wide, param)
     if gain != 1:
         wide = wide * gain
     if clamp >= 0:

@@ -11,6 +11,7 @@ from torch import Tensor
 from genfast import registry
 from genfast.backend import choose
 from genfast.ops import _check
+from genfast.ops._activation import find
 from genfast.ops._check import STORAGE
 from genfast.ops._conv import plan
 from genfast.ops._conv.arguments import check_operands, named_padding, out_shape, pair, problem
@@ -162,19 +163,20 @@ class ConvOp:
 
 
 def epilogue_of(op: str, act: str, act_param: float | None, gain: float, clamp: float | None) -> Epilogue:
-    from genfast.ops._conv.finish import DEFAULTS, NAMES
-
-    if act not in NAMES:
-        raise ValueError(f"{op}: act must be one of {', '.join(NAMES)}, got {act!r}")
-    param = DEFAULTS.get(act, 0.0) if act_param is None else float(act_param)
-    return Epilogue(NAMES.index(act), param, float(gain), -1.0 if clamp is None else float(clamp))
+    found = find(op, act)
+    for name, number in (("act_param", act_param), ("gain", gain), ("clamp", clamp)):
+        if isinstance(number, bool) or not isinstance(number, (int, float, type(None))):
+            raise TypeError(f"{op}: {name} must be a number, got {type(number).__name__}")
+    if clamp is not None and not clamp >= 0:
+        raise ValueError(f"{op}: clamp must be at least 0, or None, got {clamp}")
+    if gain is None:
+        raise TypeError(f"{op}: gain must be a number, got None")
+    param = found.param if act_param is None else float(act_param)
+    return Epilogue(found.code, param, float(gain), -1.0 if clamp is None else float(clamp))
 
 
 def _autocast(*tensors: Tensor | None) -> list[Tensor | None]:
     """The tensors as autocast hands them to PyTorch's own convolutions."""
     return [
-        t
-        if t is None or t.dtype == torch.float64
-        else t.to(torch.get_autocast_dtype(t.device.type))
-        for t in tensors
+        t if t is None or t.dtype == torch.float64 else t.to(torch.get_autocast_dtype(t.device.type)) for t in tensors
     ]

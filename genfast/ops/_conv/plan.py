@@ -3,67 +3,78 @@
 from __future__ import annotations
 
 import functools
-import importlib
-import importlib.util
 from collections.abc import Callable, Hashable
-from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from genfast.backend import _emulator, _forced, choose
+from genfast import tuning
+from genfast.backend import _emulator, _forced
+from genfast.backend import choose as choose_backend
+from genfast.numerics import current as current_numerics
 from genfast.ops._check import STORAGE
 from genfast.ops._conv import weights
 from genfast.ops._conv.arguments import dense_format
+from genfast.ops._conv.choose import choose
 from genfast.ops._conv.problem import Candidate, Epilogue, Problem
 
-_MODULES = ("vendor", "general", "winograd", "direct", "gpu", "gpu_triton")
 MOST_PLANS = 4096
 
 
-@cache
-def candidates() -> tuple[Candidate, ...]:
-    """Every candidate there is, PyTorch's own convolution first."""
-    found: list[Candidate] = []
-    for name in _MODULES:
-        module = f"genfast.ops._conv.{name}"
-        if importlib.util.find_spec(module) is not None:
-            found += importlib.import_module(module).CANDIDATES
-    return tuple(found)
+class _Way:
+    """A candidate, bound to a problem."""
+
+    __slots__ = ("bound", "key", "pack", "packs")
+
+    def __init__(self, problem: Problem, epilogue: Epilogue, candidate: Candidate) -> None:
+        self.bound = candidate.bind(problem, epilogue)
+        self.packs = type(candidate).pack is not Candidate.pack
+        self.key = (candidate.name, weights.instruction_set(), candidate.pack_key(problem))
+        self.pack = functools.partial(candidate.pack, problem)
 
 
 class Plan:
-    """A problem, its epilogue and the candidate that was chosen for them.
+    """A problem, its epilogue, and the candidates that were chosen for them."""
 
-    Calling it computes the result; tensors may have any layout.
-    """
+    __slots__ = ("_arguments", "_changing", "_kept", "_layout")
 
-    __slots__ = ("_bound", "_format", "_key", "_pack", "_packs", "candidate", "problem")
+    def __init__(self, backend: str, problem: Problem, epilogue: Epilogue) -> None:
+        self._arguments = backend, problem, epilogue
+        self._layout = problem.memory_format
+        self._kept = _Way(problem, epilogue, choose(backend, problem, epilogue, True))
+        self._changing: _Way | None = None
 
-    def __init__(self, problem: Problem, epilogue: Epilogue, candidate: Candidate) -> None:
-        self.problem = problem
-        self.candidate = candidate
-        self._bound = candidate.bind(problem, epilogue)
-        self._format = problem.memory_format
-        self._packs = type(candidate).pack is not Candidate.pack
-        self._key: Hashable = (candidate.name, weights.instruction_set(), candidate.pack_key(problem))
-        self._pack: Callable[[Tensor], Tensor] = lambda weight: candidate.pack(problem, weight)
-
-    def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None) -> Tensor:
-        wanted = self._format
-        if not x.is_contiguous(memory_format=wanted):
-            x = x.contiguous(memory_format=wanted)
-        if residual is not None and not residual.is_contiguous(memory_format=wanted):
-            residual = residual.contiguous(memory_format=wanted)
-        if self._packs:
-            weight = weights.packed(weight, self._key, self._pack)
+    def __call__(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, trained: bool = False
+    ) -> Tensor:
+        """The result; tensors may have any layout. ``trained``: the weight will not stay as it is."""
+        layout = self._layout
+        if not x.is_contiguous(memory_format=layout):
+            x = x.contiguous(memory_format=layout)
+        if residual is not None and not residual.is_contiguous(memory_format=layout):
+            residual = residual.contiguous(memory_format=layout)
+        way = self._kept
+        # Where packing for free does not pay, packing for every call does not either.
+        if way.packs:
+            found = weights.find(weight, way.key)
+            if found is None:
+                if trained or not weights.is_kept(weight):
+                    way = self._way_of_changing()
+                found = weights.packed(weight, way.key, way.pack) if way.packs else weight
+            weight = found
         if bias is not None:
             if bias.dtype is not torch.float32:
                 bias = weights.packed(bias, "float32", Tensor.float)
             elif not bias.is_contiguous():
                 bias = bias.contiguous()
-        return self._bound(x, weight, bias, residual)
+        return way.bound(x, weight, bias, residual)
+
+    def _way_of_changing(self) -> _Way:
+        if self._changing is None:
+            backend, problem, epilogue = self._arguments
+            self._changing = _Way(problem, epilogue, choose(backend, problem, epilogue, False))
+        return self._changing
 
 
 _plans: dict[Hashable, Plan] = {}
@@ -71,22 +82,26 @@ _plans: dict[Hashable, Plan] = {}
 
 def plan(backend: str, problem: Problem, epilogue: Epilogue) -> Plan:
     """The plan for a problem on a backend."""
-    key = (backend, problem, epilogue)
+    key = (backend, problem, epilogue, context())
     found = _plans.get(key)
     if found is None:
         if len(_plans) >= MOST_PLANS:
             _plans.clear()
-        found = _plans[key] = Plan(problem, epilogue, candidates()[0])
+        found = _plans[key] = Plan(backend, problem, epilogue)
     return found
 
 
 def context() -> Hashable:
     """What a choice depends on beside the arguments."""
-    return _forced.get(), _emulator.get()
+    return (
+        _forced.get(), _emulator.get(), current_numerics(), tuning.generation(), torch.get_num_threads(),
+        weights.instruction_set(),
+        torch._C._get_mkldnn_enabled(),
+    )  # fmt: skip
 
 
 def backend_of(op: str, x: Tensor) -> str:
-    return choose(op, x.device) if x.dtype in STORAGE else "reference"
+    return choose_backend(op, x.device) if x.dtype in STORAGE else "reference"
 
 
 def without_autocast(function: Callable[..., Tensor]) -> Callable[..., Tensor]:

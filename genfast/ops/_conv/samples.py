@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from genfast.ops._activation import NAMES
 from genfast.ops._conv.arguments import out_size
-from genfast.ops._conv.finish import NAMES
 from genfast.registry import Sample
 
 Pair = tuple[int, int]

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genfast.ops._conv.finish import NAMES, finish_
+from genfast.ops._activation import NAMES
+from genfast.ops._conv.finish import finish_
 from genfast.ops._conv.problem import Candidate, Epilogue, Problem, Run
 
 _PLAIN = Epilogue()
@@ -91,7 +92,9 @@ class OneDnn(Candidate):
         p = problem
         if p.device != "cpu" or p.dtype == torch.float64 or not torch.backends.mkldnn.enabled or 0 in p.x:
             return False
-        if NAMES[p.act] not in (("linear", "relu") if p.has_residual else _POST_OPS) or (p.transposed and p.has_residual):
+        if NAMES[p.act] not in (("linear", "relu") if p.has_residual else _POST_OPS) or (
+            p.transposed and p.has_residual
+        ):
             return False
         return _works(p.transposed, p.has_residual, p.dtype, p.act)
 

@@ -54,6 +54,14 @@ def _new_entry(weight: Tensor) -> _Entry:
     return entry
 
 
+def find(weight: Tensor, key: Hashable) -> Tensor | None:
+    """What :func:`packed` returned for ``key``, if the weight is unchanged."""
+    if weight.is_inference():
+        return None
+    entry = _entry(weight)
+    return None if entry is None else entry.packs.get(key)
+
+
 def packed(weight: Tensor, key: Hashable, pack: Callable[[Tensor], Tensor]) -> Tensor:
     """``pack(weight)``, or what it returned for ``key`` before, if the weight is unchanged.
 
@@ -78,13 +86,11 @@ def packed(weight: Tensor, key: Hashable, pack: Callable[[Tensor], Tensor]) -> T
     return made
 
 
-def is_stable(weight: Tensor) -> bool:
-    """Whether a pack of it is likely to be used again: a parameter that is not trained, or a tensor seen before."""
+def is_kept(weight: Tensor) -> bool:
+    """Whether a pack of it is likely to be used again: a parameter, or a tensor that was here before."""
     if weight.is_inference():
         return False
-    if isinstance(weight, torch.nn.Parameter):
-        return not (weight.requires_grad and torch.is_grad_enabled())
-    if _entry(weight) is not None:
+    if isinstance(weight, torch.nn.Parameter) or _entry(weight) is not None:
         return True
     _new_entry(weight)
     return False

@@ -16,7 +16,7 @@ def conv_transpose2d_act(
     padding: Sequence[int], dilation: Sequence[int], output_padding: Sequence[int], groups: int, act: int,
     param: float, gain: float, clamp: float,
 ) -> Tensor:  # fmt: skip
-    """``clamp(act(conv_transpose(x, w) + b + residual) * gain)``; what follows the convolution in float32 or float64."""
+    """``clamp(act(conv_transpose(x, w) + b + residual) * gain)``; behind the convolution in float32 or float64."""
     z = F.conv_transpose2d(
         x, weight, None, tuple(stride), tuple(padding), tuple(output_padding), groups, tuple(dilation)
     )
