@@ -108,6 +108,8 @@ def float32_samples() -> list[Any]:
 
 @pytest.mark.parametrize(("op", "sample"), float32_samples())
 def test_compiles_whole(op: Op, sample: Sample) -> None:
+    # One function may be compiled anew a few times only, and this one is for every op.
+    torch.compiler.reset()
     compiled = torch.compile(lambda *args: op.overload(*args), fullgraph=True, backend="aot_eager")
     eager = proof.results(op.run(*sample.args))
     traced = proof.results(compiled(*sample.args))

@@ -71,7 +71,8 @@ def choose(backend: str, problem: Problem, epilogue: Epilogue, kept: bool) -> Ca
     able = [c for c in candidates() if c.supports(problem)]
     if forced_backend() is not None:
         own = [c for c in able if c.backend == backend]
-        return max(own or able[:1], key=lambda c: c.speed(problem))
+        plain = [c for c in own if c.name == "general" and problem.flops < _WORTH_MEASURING]
+        return max(plain or own or able[:1], key=lambda c: c.speed(problem))
     able = [c for c in able if c.backend in ("vendor", backend)]
     by_name = {c.name: c for c in able}
     allowed = [c for c in able if c.exact or current() == "fast"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from genfast.backend import native
 from genfast.ops._check import DTYPE_CODES
 from genfast.ops._conv.problem import Candidate, Epilogue, Problem
 
@@ -43,11 +44,9 @@ class _Direct(Candidate):
         residual: Tensor | None,
         epilogue: Epilogue,
     ) -> Tensor:
-        from genfast import _C
-
         out = torch.empty(problem.out, dtype=x.dtype, memory_format=problem.memory_format)
         if out.numel():
-            getattr(_C, self.kernel)(
+            getattr(native, self.kernel)(
                 x.data_ptr(), weight.data_ptr(), out.data_ptr(), DTYPE_CODES[x.dtype], problem.channels_last,
                 problem.sizes, 0 if bias is None else bias.data_ptr(), 0 if residual is None else residual.data_ptr(),
                 epilogue.act, epilogue.param, epilogue.gain, epilogue.clamp, problem.transposed,

@@ -92,7 +92,9 @@ class ConvOp:
             x, w, b, stride, padding, dilation, output_padding, groups, act, act_param, residual, gain, clamp
         )
         if _any_autocast() and torch.is_autocast_enabled(x.device.type):
-            x, w, residual = _autocast(x, w, residual)
+            dtype = torch.get_autocast_dtype(x.device.type)
+            x, w = _cast(x, dtype), _cast(w, dtype)
+            residual = None if residual is None else _cast(residual, dtype)
         if not plain:
             return self.op.call(x, w, b, residual, *options)
         if x.dtype not in STORAGE or choose(self.name, x.device) == "reference":
@@ -139,7 +141,10 @@ class ConvOp:
 
     def _plan(self, name: str, x: Tensor, w: Tensor, b: Tensor | None, residual: Tensor | None, *options: Any) -> Plan:
         geometry, numbers = self._split(options)
-        posed = problem(self.name, self.transposed, x, w, b, residual, *geometry, numbers[0])
+        stride, padding, dilation, output_padding, groups = geometry
+        posed = problem(
+            self.name, self.transposed, x, w, b, residual, stride, padding, dilation, output_padding, groups, numbers[0]
+        )
         return plan.plan(name, posed, Epilogue(*numbers))
 
     def _on(self, name: str) -> Callable[..., Tensor]:
@@ -175,8 +180,6 @@ def epilogue_of(op: str, act: str, act_param: float | None, gain: float, clamp: 
     return Epilogue(found.code, param, float(gain), -1.0 if clamp is None else float(clamp))
 
 
-def _autocast(*tensors: Tensor | None) -> list[Tensor | None]:
-    """The tensors as autocast hands them to PyTorch's own convolutions."""
-    return [
-        t if t is None or t.dtype == torch.float64 else t.to(torch.get_autocast_dtype(t.device.type)) for t in tensors
-    ]
+def _cast(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """As autocast hands a tensor to PyTorch's own convolutions."""
+    return value if value.dtype == torch.float64 else value.to(dtype)
