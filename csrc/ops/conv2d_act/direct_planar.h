@@ -6,6 +6,7 @@
 
 #include "common/simd.h"
 #include "direct_geometry.h"
+#include "direct_transpose.h"
 
 #if defined(__GNUC__) && !defined(__clang__)
 // Scheduled before registers are allocated, the inner loop would lose its sums to the stack.
@@ -27,13 +28,15 @@ constexpr int vectors_for(int rows) {
 #endif
 }
 
-// A copy of whole vectors, made on the side: where each multiplication is dozens of instructions long, the copy of the
-// next row of input, and its misses of the cache, cost nothing.
-struct SideCopy {
-  const float* from;
-  float* to;
-  int64_t from_pitch, to_pitch;  // of channels
-  int64_t next, end;             // vectors of a channel
+// What is done beside the multiplications for the next row of input: each is dozens of instructions long, among which
+// the misses of the cache cost nothing.
+enum class Aside { nothing, copy, prefetch };
+struct NextRow {
+  Aside what = Aside::nothing;
+  const float* from = nullptr;  // copy: of a channel; prefetch: of the row
+  float* to = nullptr;
+  int64_t from_pitch = 0, to_pitch = 0;  // of channels
+  int64_t next = 0, end = 0;             // copy: vectors of a channel; prefetch: cache lines of the row
 };
 
 struct RowTerms {
@@ -46,22 +49,25 @@ struct RowTerms {
 };
 
 // sums[r][column + ...] += sum over channels and taps of weight[channel][tap][r] * x[channel][tap + column + ...].
-template <int R, int V, bool Copy>
-void multiply_rows(const RowTerms& p, int64_t column, const SideCopy& copy) {
+template <int R, int V, Aside What>
+void multiply_rows(const RowTerms& p, int64_t column, const NextRow& next) {
   VF acc[R][V];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 16
     for (int v = 0; v < V; ++v) acc[r][v] = load(p.sums[r] + column + v * kLanes);
   const float *x = p.x + column, *w = p.weight;
-  const float* from = copy.from + copy.next * kLanes;
-  float* to = copy.to + copy.next * kLanes;
-  const int64_t copied = copy.end - copy.next - 1;
+  const float* from = next.from + next.next * (What == Aside::prefetch ? 16 : kLanes);
+  float* to = next.to + next.next * kLanes;
+  const int64_t copied = next.end - next.next - 1;
   for (int64_t channel = 0; channel < p.channels; ++channel, x += p.pitch) {
     for (int64_t tap = 0; tap < p.tap_count; ++tap, w += R) {
-      if (Copy) {
+      if (What == Aside::prefetch) {
+        __builtin_prefetch(from, 0, 2);
+        from += 16;
+      } else if (What == Aside::copy) {
         const int64_t at = std::min(tap, copied) * kLanes;
-        __builtin_prefetch(from + at + kAhead * copy.from_pitch, 0, 2);
+        __builtin_prefetch(from + at + kAhead * next.from_pitch, 0, 2);
         store(to + at, load(from + at));
       }
       const float* at = x + p.taps[tap];
@@ -73,8 +79,10 @@ void multiply_rows(const RowTerms& p, int64_t column, const SideCopy& copy) {
 #pragma GCC unroll 16
         for (int v = 0; v < V; ++v) acc[r][v] = Simd::fma(in[v], Simd::splat(w[r]), acc[r][v]);
     }
-    from += copy.from_pitch;
-    to += copy.to_pitch;
+    if (What == Aside::copy) {
+      from += next.from_pitch;
+      to += next.to_pitch;
+    }
   }
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
@@ -82,13 +90,14 @@ void multiply_rows(const RowTerms& p, int64_t column, const SideCopy& copy) {
     for (int v = 0; v < V; ++v) store(p.sums[r] + column + v * kLanes, acc[r][v]);
 }
 
-using MultiplyRows = void (*)(const RowTerms&, int64_t, const SideCopy&);
-using RowsOfVectors = std::array<std::array<MultiplyRows, 2>, kMaxVectors + 1>;
+using MultiplyRows = void (*)(const RowTerms&, int64_t, const NextRow&);
+using RowsOfVectors = std::array<std::array<MultiplyRows, 3>, kMaxVectors + 1>;
 
 template <int R, int... V>
 constexpr RowsOfVectors multiply_rows_of(std::integer_sequence<int, V...>) {
-  return {std::array<MultiplyRows, 2>{},
-          std::array<MultiplyRows, 2>{multiply_rows<R, V + 1, false>, multiply_rows<R, V + 1, true>}...};
+  return {std::array<MultiplyRows, 3>{},
+          std::array<MultiplyRows, 3>{multiply_rows<R, V + 1, Aside::nothing>, multiply_rows<R, V + 1, Aside::copy>,
+                                      multiply_rows<R, V + 1, Aside::prefetch>}...};
 }
 template <int... R>
 constexpr std::array<RowsOfVectors, kMaxRows + 1> multiply_rows_table(std::integer_sequence<int, R...>) {
@@ -96,14 +105,14 @@ constexpr std::array<RowsOfVectors, kMaxRows + 1> multiply_rows_table(std::integ
 }
 
 // The same over `columns`, in even parts.
-inline void multiply_columns(int rows, int64_t columns, const RowTerms& p, SideCopy& copy) {
+inline void multiply_columns(int rows, int64_t columns, const RowTerms& p, NextRow& next) {
   static constexpr auto table = multiply_rows_table(std::make_integer_sequence<int, kMaxRows>{});
   const int64_t vectors = ceil_divide(columns, kLanes), parts = ceil_divide(vectors, vectors_for(rows));
   for (int64_t part = 0; part < parts; ++part) {
     const int64_t begin = vectors * part / parts, end = vectors * (part + 1) / parts;
-    const bool copies = copy.next < copy.end;
-    table[rows][end - begin][copies](p, begin * kLanes, copy);
-    if (copies) copy.next = std::min(copy.end, copy.next + p.tap_count);
+    const Aside what = next.next < next.end ? next.what : Aside::nothing;
+    table[rows][end - begin][static_cast<int>(what)](p, begin * kLanes, next);
+    next.next = std::min(next.end, next.next + p.tap_count * (what == Aside::prefetch ? p.channels : 1));
   }
 }
 
@@ -116,10 +125,13 @@ class PlanarRow {
     // Columns begin a cache line.
     shift_ = phases == 1 ? (16 - left % 16) % 16 : 0;
     // An odd number of cache lines, so that channels do not fall into one set of the cache.
+    plain_pitch_ = ceil_divide(columns_, 16) * 16;
     pitch_ = (ceil_divide(shift_ + std::max(reach, ceil_divide(columns + left, phases)), 16) | 1) * 16;
   }
   int64_t channel_pitch() const { return phases_ * pitch_; }
-  int64_t size() const { return channels_ * channel_pitch() + ceil_divide(columns_, 16) * 16; }
+  int64_t size() const {
+    return channels_ * (channel_pitch() + (phases_ > 1 ? plain_pitch_ : 0)) + kLanes * (channels_ + 4);
+  }
   // Where padded position `c` of the first channel lies.
   int64_t index(int64_t c) const { return c % phases_ * pitch_ + c / phases_ + shift_; }
 
@@ -135,28 +147,37 @@ class PlanarRow {
     }
   }
 
-  // Copies what fill() would; of float in one phase only.
+  // What can be done for fill() of `row` before it is called.
   template <class T>
-  SideCopy side_copy(float* row, const T* x, int64_t stride) const {
-    SideCopy copy{};
-    if constexpr (std::is_same_v<T, float>) {
-      if (phases_ == 1) copy = {x, row + shift_ + left_, stride, pitch_, 0, columns_ / kLanes};
+  NextRow prepare(float* row, const T* x, int64_t stride, bool channels_last) const {
+    NextRow next;
+    if (channels_last) {
+      next = {Aside::prefetch, reinterpret_cast<const float*>(x)};
+      next.end = columns_ * channels_ * static_cast<int64_t>(sizeof(T)) / 64;
+    } else if (std::is_same_v<T, float> && phases_ == 1) {
+      next = {Aside::copy, reinterpret_cast<const float*>(x), row + shift_ + left_, stride, pitch_};
+      next.end = columns_ / kLanes;
     }
-    return copy;
+    return next;
   }
 
-  // Fills a cleared row with x[channel * stride], from column `first` on.
+  // Fills a cleared row, from column `first` on, with x[channel * stride + column], or with x[column][channel].
   template <class T>
-  void fill(float* row, const T* x, int64_t stride, int64_t first) const {
-    float* plain = row + channels_ * channel_pitch();
-    for (int64_t channel = 0; channel < channels_; ++channel, x += stride, row += channel_pitch()) {
-      if (phases_ == 1) {
-        convert(row + shift_ + left_, x, first);
-        continue;
-      }
-      convert(plain, x, 0);
-      for (int64_t c = 0; c < columns_; ++c) row[index(c + left_)] = plain[c];
+  void fill(float* row, const T* x, int64_t stride, int64_t first, bool channels_last) const {
+    // With several phases, the row as it is first.
+    float* end = row + channels_ * channel_pitch();
+    float* plain = phases_ > 1 ? end : row + shift_ + left_;
+    const int64_t pitch = phases_ > 1 ? plain_pitch_ : pitch_;
+    if (channels_last) {
+      transpose_row(x, columns_, channels_, plain, pitch, end + (phases_ > 1 ? channels_ * plain_pitch_ : 0));
+    } else {
+      for (int64_t channel = 0; channel < channels_; ++channel)
+        convert(plain + channel * pitch, x + channel * stride, phases_ > 1 ? 0 : first);
     }
+    if (phases_ == 1) return;
+    for (int64_t channel = 0; channel < channels_; ++channel)
+      for (int64_t c = 0; c < columns_; ++c)
+        row[channel * channel_pitch() + index(c + left_)] = plain[channel * pitch + c];
   }
 
  private:
@@ -165,7 +186,7 @@ class PlanarRow {
     for (; i + kLanes <= columns_; i += kLanes) store(to + i, load(x + i));
     if (i < columns_) store_some(to + i, load_some(x + i, columns_ - i), columns_ - i);
   }
-  int64_t channels_, columns_, left_, phases_, shift_, pitch_;
+  int64_t channels_, columns_, left_, phases_, shift_ = 0, plain_pitch_, pitch_;
 };
 
 // Memory of this thread, kept for the next call.

@@ -72,8 +72,29 @@ struct Plan {
 
   int64_t phases() const { return column_phases.size(); }
   int64_t sums_row() const { return p.conv.out_channels * phases() * sums_pitch; }
-  int64_t scratch_size() const { return 2 * row.size() + (ring + 1) * sums_row() + phases() * sums_pitch; }
+  int64_t scratch_size() const { return 2 * row.size() + (ring + 1) * sums_row() + sums_row(); }
 };
+
+// line[i * rows + r] = row r [i], unless there is but one row.
+template <int R>
+void interleave_rows(const float* from, int64_t pitch, int64_t n, float* line) {
+  for (int64_t i = 0; i < n; ++i)
+    for (int r = 0; r < R; ++r) line[i * R + r] = from[r * pitch + i];
+}
+const float* interleave(const float* from, int64_t pitch, int64_t rows, int64_t n, float* line) {
+  if (rows == 1) return from;
+  if (rows == 2) {
+    interleave_rows<2>(from, pitch, n, line);
+  } else if (rows == 3) {
+    interleave_rows<3>(from, pitch, n, line);
+  } else if (rows == 6) {
+    interleave_rows<6>(from, pitch, n, line);
+  } else {
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t i = 0; i < n; ++i) line[i * rows + r] = from[r * pitch + i];
+  }
+  return line;
+}
 
 // Rows [begin, end) of the output of one image.
 template <class T>
@@ -92,25 +113,18 @@ void image_rows(const Plan& plan, int64_t image, int64_t begin, int64_t end, flo
       for (int64_t phase = 0; phase < phases; ++phase)
         std::fill_n(sums(o, phase, channel), pitch, c.epilogue.bias ? c.epilogue.bias[channel] : 0.0f);
   };
+  const auto write = [&](const float* z, int64_t at, int64_t n) {
+    const T* residual = static_cast<const T*>(c.epilogue.residual);
+    finish_row({static_cast<T*>(c.out) + at, z, residual ? residual + at : nullptr, n, c.dtype, &c.epilogue});
+  };
   const auto finish = [&](int64_t o) {
-    for (int64_t channel = 0; channel < channels; ++channel) {
-      const float* z = sums(o, 0, channel);
-      if (phases == 2) {
-        const float* odd = sums(o, 1, channel);
-        for (int64_t i = 0; i < pitch; ++i) line[2 * i] = z[i], line[2 * i + 1] = odd[i];
-        z = line;
-      } else if (phases > 1) {
-        for (int64_t phase = 0; phase < phases; ++phase) {
-          const float* of = sums(o, phase, channel);
-          for (int64_t i = 0; i < pitch; ++i) line[phases * i + phase] = of[i];
-        }
-        z = line;
-      }
-      const int64_t at = ((image * channels + channel) * c.out_height + o) * c.out_width;
-      finish_row({static_cast<T*>(c.out) + at, z,
-                  c.epilogue.residual ? static_cast<const T*>(c.epilogue.residual) + at : nullptr, c.out_width, c.dtype,
-                  &c.epilogue});
-    }
+    const int64_t width = c.out_width;
+    if (c.channels_last)
+      return write(interleave(sums(o, 0, 0), pitch, phases * channels, pitch, line),
+                   (image * c.out_height + o) * width * channels, width * channels);
+    for (int64_t channel = 0; channel < channels; ++channel)
+      write(interleave(sums(o, 0, channel), channels * pitch, phases, pitch, line),
+            ((image * channels + channel) * c.out_height + o) * width, width);
   };
 
   int64_t started = begin, finished = begin;
@@ -118,11 +132,13 @@ void image_rows(const Plan& plan, int64_t image, int64_t begin, int64_t end, flo
                 last = std::min(c.in_height - 1, plan.rows.last_in(end - 1));
   const int64_t plane = c.in_height * c.in_width;
   const T* x = static_cast<const T*>(c.x) + image * c.in_channels * plane;
+  const int64_t row_step = c.in_width * (c.channels_last ? c.in_channels : 1);
   int64_t filled = 0;
   for (int64_t i = first; i <= last; ++i) {
     while (started < end && plan.rows.first_in(started) <= i) start(started++);
-    plan.row.fill(row, x + i * c.in_width, plane, filled);
-    SideCopy copy = i < last ? plan.row.side_copy(next_row, x + (i + 1) * c.in_width, plane) : SideCopy{};
+    plan.row.fill(row, x + i * row_step, plane, filled, c.channels_last);
+    NextRow next;
+    if (i < last) next = plan.row.prepare(next_row, x + (i + 1) * row_step, plane, c.channels_last);
     for (const Chunk& chunk : plan.row_phases[plan.p.transposed ? 0 : (i + c.pad_h) % c.stride_h]) {
       const float* weight = chunk.weight;
       const int rows = static_cast<int>(chunk.kernel_rows.size() * channels);
@@ -139,12 +155,12 @@ void image_rows(const Plan& plan, int64_t image, int64_t begin, int64_t end, flo
         const int64_t taps = of.taps.size();
         if (wanted)
           multiply_columns(rows, of.columns,
-                           {row, c.in_channels, plan.row.channel_pitch(), of.taps.data(), taps, weight, to}, copy);
+                           {row, c.in_channels, plan.row.channel_pitch(), of.taps.data(), taps, weight, to}, next);
         weight += c.in_channels * taps * rows;
       }
     }
     while (finished < started && plan.rows.last_in(finished) <= i) finish(finished++);
-    filled = copy.next * kLanes;
+    filled = next.what == Aside::copy ? next.next * kLanes : 0;
     std::swap(row, next_row);
   }
   while (started < end) start(started++);

@@ -55,13 +55,13 @@ class _Direct(Candidate):
 
 
 class PlanarFewOut(_Direct):
-    """Few output channels, contiguous."""
+    """Few output channels."""
 
     name = "direct_planar_few_out"
     kernel = "direct_planar_few_out"
 
     def supports(self, problem: Problem) -> bool:
-        return super().supports(problem) and not problem.channels_last and problem.out[1] <= 4
+        return super().supports(problem) and problem.out[1] <= 4
 
     def pack(self, problem: Problem, weight: Tensor) -> Tensor:
         w = _as_convolution(problem, weight)
