@@ -43,6 +43,7 @@ class Choice:
         times: microseconds per candidate that was measured.
         errors: per candidate, its largest error against float64, in eager PyTorch's.
         refused: per candidate that was not taken into account, the reason.
+        seconds: what measuring took.
     """
 
     key: str
@@ -51,6 +52,7 @@ class Choice:
     times: dict[str, float] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 _lock = threading.RLock()

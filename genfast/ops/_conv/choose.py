@@ -15,7 +15,7 @@ from genfast.ops._activation import NAMES
 from genfast.ops._conv.measure import measure
 from genfast.ops._conv.problem import Candidate, Epilogue, Problem
 
-_MODULES = ("vendor", "general", "winograd", "direct", "flipped", "gpu", "gpu_triton")
+_MODULES = ("vendor", "general", "winograd", "direct", "gpu", "gpu_triton")
 _WORTH_MEASURING = 2e6
 """Fewer operations than this take microseconds: the cost of the call decides, and that is eager PyTorch's."""
 
@@ -77,11 +77,15 @@ def choose(backend: str, problem: Problem, epilogue: Epilogue, kept: bool) -> Ca
     by_name = {c.name: c for c in able}
     allowed = [c for c in able if c.exact or current() == "fast"]
 
+    key = key_of(problem, kept)
+    if problem.flops < _WORTH_MEASURING:
+        # The plainest ones, which also keep a NaN to the elements that PyTorch has it in.
+        allowed = [c for c in allowed if c.backend == "vendor" or c.name == "general"]
+    worth = problem.flops >= _WORTH_MEASURING and not _capturing(problem)
+
     def rule() -> str:
         return max(allowed, key=lambda c: c.speed(problem)).name
 
-    key = key_of(problem, kept)
-    worth = problem.flops >= _WORTH_MEASURING and not _capturing(problem)
     name = tuning.choose(
         key, list(by_name), (lambda: measure(key, problem, epilogue, allowed, kept)) if worth else None, rule
     )

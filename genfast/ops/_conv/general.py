@@ -24,7 +24,8 @@ class General(Candidate):
         return native is not None and problem.device == "cpu" and problem.dtype in DTYPE_CODES
 
     def speed(self, problem: Problem) -> float:
-        return 0.2
+        # One call of ours costs less than PyTorch's two.
+        return 1.2 if problem.flops < 2e5 else 0.2
 
     def pack_key(self, problem: Problem) -> Hashable:
         return problem.transposed, problem.groups

@@ -230,7 +230,8 @@ def measure(key: str, problem: Problem, epilogue: Epilogue, able: list[Candidate
     name = min(times, key=lambda name: times[name])
     if times[name] > _MARGIN * times[able[0].name]:
         name = able[0].name
-    return Choice(key, name, "measured", {n: round(t * 1e6, 2) for n, t in times.items()}, errors, refused)
+    microseconds = {n: round(t * 1e6, 2) for n, t in times.items()}
+    return Choice(key, name, "measured", microseconds, errors, refused, round(time.perf_counter() - start, 4))
 
 
 def _race(runners: dict[str, Runner], eager: str, deadline: float) -> dict[str, float]:

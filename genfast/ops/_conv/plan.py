@@ -20,6 +20,8 @@ from genfast.ops._conv.choose import choose
 from genfast.ops._conv.problem import Candidate, Epilogue, Problem
 
 MOST_PLANS = 4096
+# Bytes that are read of a weight per operation of the convolution, to see whether it changed: 2 or 3 % of its time.
+_CHECKED = 7.5e-4
 
 
 class _Way:
@@ -37,13 +39,14 @@ class _Way:
 class Plan:
     """A problem, its epilogue, and the candidates that were chosen for them."""
 
-    __slots__ = ("_arguments", "_changing", "_kept", "_layout")
+    __slots__ = ("_arguments", "_changing", "_checked", "_kept", "_layout")
 
     def __init__(self, backend: str, problem: Problem, epilogue: Epilogue) -> None:
         self._arguments = backend, problem, epilogue
         self._layout = problem.memory_format
         self._kept = _Way(problem, epilogue, choose(backend, problem, epilogue, True))
         self._changing: _Way | None = None
+        self._checked = int(problem.flops * _CHECKED)
 
     def __call__(
         self, x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, trained: bool = False
@@ -61,7 +64,7 @@ class Plan:
             if found is None:
                 if trained or not weights.is_kept(weight):
                     way = self._way_of_changing()
-                found = weights.packed(weight, way.key, way.pack) if way.packs else weight
+                found = weights.packed(weight, way.key, way.pack, self._checked) if way.packs else weight
             weight = found
         if bias is not None:
             if bias.dtype is not torch.float32:
