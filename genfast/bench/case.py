@@ -68,6 +68,7 @@ class Case:
         yardstick: what eager PyTorch gives for the inputs and the noise, where the eager contender
             draws noise of another kind; else that contender itself is asked.
         slack: the error may be this many times eager's own, plus one ulp.
+        memory: whether the peak memory of every contender is measured too.
     """
 
     op: str
@@ -86,6 +87,7 @@ class Case:
     prepare: Callable[..., Inputs] | None = None
     yardstick: Callable[[Inputs, Tensor | None], Any] | None = None
     slack: float = 2.0
+    memory: bool = False
 
     @property
     def eager(self) -> Contender:

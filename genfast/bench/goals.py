@@ -2,64 +2,21 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Iterable
-from dataclasses import dataclass
-
-import torch
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from genfast.bench.case import Case
-from genfast.bench.record import OK, Record
+from genfast.bench.goal import AnyGoal, Goal, GroupGoal
+from genfast.bench.record import Record
 
-
-@dataclass(frozen=True)
-class Goal:
-    """A bound on one number of one record. ``metric`` is ``speedup``, ``share_of_copy`` or ``median_us``.
-
-    Where the case is measured warm and cold, the goal is about the one it prefers.
-    """
-
-    op: str
-    variant: str
-    shape: tuple[int, ...]
-    baseline: str
-    metric: str
-    bound: float
-    mode: str = "forward"
-    prefer: str = "warm"
-
-    @property
-    def at_most(self) -> bool:
-        return self.metric == "median_us"
-
-    @property
-    def case(self) -> str:
-        parts = (self.op, self.variant, "x".join(map(str, self.shape)), "" if self.mode == "forward" else self.mode)
-        return " ".join(part for part in parts if part)
-
-    def wants(self, case: Case) -> bool:
-        return (case.op, case.variant, case.shape, case.mode) == (
-            self.op,
-            self.variant,
-            self.shape,
-            self.mode,
-        ) and case.dtype == torch.float32
-
-    def measured(self, record: Record) -> float | None:
-        """The goal's number if ``record`` is about it, else None."""
-        about = (record.op, record.variant, record.shape, record.mode, record.dtype, record.baseline)
-        if about != (self.op, self.variant, self.shape, self.mode, "float32", self.baseline):
-            return None
-        return getattr(record, self.metric) if record.status == OK else None
-
-    def met(self, value: float) -> bool:
-        return operator.le(value, self.bound) if self.at_most else operator.ge(value, self.bound)
-
+FAMILIES = ("sampling", "conv", "norm", "linear", "models")
+"""What ``--suite goals-<family>`` takes."""
 
 _SMALL, _LATENT, _LARGE, _BATCH = (1, 1, 28, 28), (1, 4, 64, 64), (8, 3, 256, 256), (64, 4, 128, 128)
 
 
-def _table() -> tuple[Goal, ...]:
+def _sampling() -> tuple[AnyGoal, ...]:
     step = "sampler_step"
     goals = [
         Goal("normal_noise", "", (1, 3_000_000), "eager", "speedup", 12),
@@ -86,28 +43,114 @@ def _table() -> tuple[Goal, ...]:
     return tuple(goals)
 
 
-GOALS = _table()
+# Batch, channels, and height and width of the 3x3 convolutions that keep all three.
+_SQUARE = (
+    (1, 64, 64), (1, 128, 64), (4, 128, 32), (1, 320, 64), (1, 256, 128), (8, 256, 16), (16, 128, 16), (4, 256, 8),
+)  # fmt: skip
 
 
-def select(cases: Iterable[Case]) -> list[Case]:
+def _conv() -> tuple[AnyGoal, ...]:
+    def square(batch: int, channels: int, size: int, baseline: str, option: str = "", **facts: Any) -> Goal:
+        variant = f"3x3 to {channels} silu {option}".rstrip()
+        shape = (batch, channels, size, size)
+        return Goal("conv2d_act", variant, shape, baseline, "speedup", 1, family="conv", **facts)
+
+    def squares(baseline: str, option: str = "", only: Sequence[int] = range(8), **facts: Any) -> tuple[Goal, ...]:
+        return tuple(square(*_SQUARE[k], baseline, option, **facts) for k in only)
+
+    def best(op: str, variant: str, shape: tuple[int, ...], bound: float) -> list[Goal]:
+        return [
+            Goal(op, variant, shape, b, "speedup", bound, family="conv") for b in ("eager_best", "compile_freezing")
+        ]
+
+    wide, avx2 = squares("onednn", isa="avx512"), squares("onednn", isa="avx2")
+    transposed = "conv_transpose2d_act"
+    shrinking = [(512, 4, 256), (256, 8, 128), (128, 16, 64)]
+    many = [best(transposed, f"4x4 /2 to {out} relu", (16, c, size, size), 1) for c, size, out in shrinking]
+    return (
+        GroupGoal("3x3 + SiLU", wide, 3.0),
+        GroupGoal("3x3 + SiLU", wide, 1.8, smallest=True),
+        GroupGoal("3x3 + SiLU, cold weights", tuple(replace(g, prefer="cold") for g in wide), 1.0, smallest=True),
+        GroupGoal("3x3 + SiLU, exact", squares("onednn", "exact", isa="avx512"), 1.9),
+        GroupGoal("3x3 + SiLU, AVX2 on both sides", avx2, 2.0),
+        GroupGoal("3x3 + SiLU, contiguous", squares("eager", "contiguous", isa="avx512"), 2.8),
+        GroupGoal("3x3 + SiLU, bfloat16", squares("onednn", only=(1, 2, 3), dtype="bfloat16"), 1.5),
+        GroupGoal("3x3 + SiLU, with backward", squares("eager_best", only=(0, 2, 6), mode="forward_backward"), 1.6),
+        *best("conv2d_act", "3x3 to 3 tanh", (1, 64, 64, 64), 4.5),
+        *best("conv2d_act", "3x3 to 3 tanh", (1, 128, 64, 64), 4.5),
+        *best(transposed, "4x4 /2 to 3 tanh", (16, 64, 32, 32), 6.5),
+        *best(transposed, "4x4 /2 to 1 tanh", (16, 64, 32, 32), 9),
+        *(
+            GroupGoal("transposed 4x4 /2 + ReLU", tuple(goals), 1.0, smallest=True)
+            for goals in zip(*many, strict=True)
+        ),
+        Goal("conv2d_act", "3x3 to 8 contiguous", (1, 8, 8, 8), "eager", "extra_us", 10, family="conv"),
+    )  # fmt: skip
+
+
+def _norm() -> tuple[AnyGoal, ...]:
+    shapes = ((1, 128, 32, 32), (16, 128, 32, 32), (16, 256, 16, 16), (1, 320, 64, 64))
+    return tuple(
+        GroupGoal(
+            f"group_norm_act, {layout}",
+            tuple(Goal("group_norm_act", layout, shape, baseline, "speedup", bound, family="norm") for shape in shapes),
+            bound,
+        )
+        for layout in ("contiguous", "channels_last")
+        for baseline, bound in (("eager_best", 2.6), ("compile", 2.5))
+    )
+
+
+def _linear() -> tuple[AnyGoal, ...]:
+    layers = (((1024, 1024), "to 1024 silu"), ((4096, 320), "to 1280 gelu"))
+    return tuple(
+        Goal("linear_act", variant, shape, "eager", "speedup", 1.8, family="linear") for shape, variant in layers
+    )
+
+
+def _models() -> tuple[AnyGoal, ...]:
+    network = "ddpm_cifar10"
+    bounds = (
+        (16, "eager_best", 2.3),
+        (16, "compile_freezing", 2.0),
+        (1, "eager_best", 2.0),
+        (1, "compile_freezing", 1.5),
+    )
+    found: list[AnyGoal] = [
+        Goal("model", network, (batch, 3, 32, 32), baseline, "speedup", bound, family="models")
+        for batch, baseline, bound in bounds
+    ]
+    for batch in (1, 16):
+        shape = (batch, 3, 32, 32)
+        found.append(Goal("model", f"{network} first call", shape, "eager", "median_us", 1e6, family="models"))
+        found.append(Goal("model", "digits", (batch, 1, 8, 8), "eager_best", "speedup", 1, family="models"))
+    return tuple(found)
+
+
+GOALS: tuple[AnyGoal, ...] = (*_sampling(), *_conv(), *_norm(), *_linear(), *_models())
+
+
+def of_family(family: str) -> tuple[AnyGoal, ...]:
+    """The goals of a family of ops; of all for ``""``."""
+    return tuple(goal for goal in GOALS if family in ("", goal.family))
+
+
+def select(cases: Iterable[Case], wanted: Sequence[AnyGoal] = GOALS) -> list[Case]:
     """The cases that goals speak of, each with only the baselines they name."""
-    found: dict[tuple[Goal, ...], list[Case]] = {}
-    for case in cases:
-        wanting = tuple(goal for goal in GOALS if goal.wants(case))
-        if wanting:
-            found.setdefault(wanting, []).append(case.only({goal.baseline for goal in wanting}))
-    chosen = []
-    for wanting, same in found.items():
-        preferred = [case for case in same if case.cache == wanting[0].prefer]
-        chosen += preferred or same
-    return chosen
+    cases = list(cases)
+    names: dict[int, set[str]] = {}
+    for goal in {member for one in wanted for member in one.members}:
+        fitting = [k for k, case in enumerate(cases) if goal.wants(case)]
+        for k in [k for k in fitting if cases[k].cache == goal.prefer] or fitting:
+            names.setdefault(k, set()).add(goal.baseline)
+    return [cases[k].only(names[k]) for k in sorted(names)]
 
 
 @dataclass(frozen=True)
 class Outcome:
     """A goal beside what was measured; ``value`` None where it was not."""
 
-    goal: Goal
+    goal: AnyGoal
     value: float | None
 
     @property
@@ -115,11 +158,7 @@ class Outcome:
         return self.value is not None and self.goal.met(self.value)
 
 
-def outcomes(records: Iterable[Record]) -> list[Outcome]:
-    """Every goal beside the last record about it."""
+def outcomes(records: Iterable[Record], wanted: Sequence[AnyGoal] = GOALS) -> list[Outcome]:
+    """Every goal beside the last records about it."""
     records = list(records)
-    found = []
-    for goal in GOALS:
-        values = {r.cache: value for r in records if (value := goal.measured(r)) is not None}
-        found.append(Outcome(goal, values.get(goal.prefer, next(iter(values.values()), None))))
-    return found
+    return [Outcome(goal, goal.value(records)) for goal in wanted]

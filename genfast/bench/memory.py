@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
+
+
+@contextmanager
+def _silent_profiler() -> Iterator[None]:
+    """Without the lines that the profiler's C++ library prints to stderr when it starts and stops."""
+    sys.stderr.flush()
+    kept, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(sink, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(sink)
 
 
 def peak_bytes(function: Callable[[], Any]) -> int:
@@ -17,7 +34,8 @@ def peak_bytes(function: Callable[[], Any]) -> int:
     Counts what PyTorch's CPU allocator gives out during the call.
     """
     function()
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as profiler:
+    activities = [ProfilerActivity.CPU]
+    with _silent_profiler(), profile(activities=activities, profile_memory=True, acc_events=True) as profiler:
         kept = function()
     del kept
     assert profiler.profiler is not None and profiler.profiler.kineto_results is not None
@@ -27,6 +45,19 @@ def peak_bytes(function: Callable[[], Any]) -> int:
         held += event.nbytes()
         peak = max(peak, held)
     return peak
+
+
+def peak_bytes_on(function: Callable[[], Any], device: torch.device) -> int:
+    """:func:`peak_bytes` for tensors of any device."""
+    if device.type != "cuda":
+        return peak_bytes(function)
+    function()
+    torch.cuda.synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    function()
+    torch.cuda.synchronize(device)
+    return torch.cuda.max_memory_allocated(device) - before
 
 
 def resident_bytes() -> int:

@@ -7,7 +7,7 @@ import math
 import os
 import tempfile
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ class Record:
     ``status`` is ``ok``, ``failed`` (a check against float64 failed: no time of that contender is
     given) or ``unavailable`` (the baseline cannot run here); ``note`` says why.
     ``share_of_limit`` is the share of the fastest streaming measured beside the case (copy, add or streamed add),
-    ``share_of_copy`` that of the copy alone.
+    ``share_of_copy`` that of the copy alone. ``peak_bytes`` is the largest sum of tensors that one call holds
+    beyond its inputs, its results among them.
     """
 
     op: str
@@ -57,6 +58,8 @@ class Record:
     genfast: str
     commit: str
     date: str
+    peak_bytes: int | None = None
+    baseline_peak_bytes: int | None = None
 
     def as_json(self) -> str:
         values = asdict(self)
@@ -67,6 +70,7 @@ class Record:
 
 
 _NAMES = tuple(f.name for f in fields(Record))
+_REQUIRED = tuple(f.name for f in fields(Record) if f.default is MISSING)
 
 
 def from_json(line: str) -> Record:
@@ -74,11 +78,11 @@ def from_json(line: str) -> Record:
     values: Any = json.loads(line)
     if not isinstance(values, dict):
         raise ValueError(f"a record must be a JSON object, got {type(values).__name__}")
-    missing = [name for name in _NAMES if name not in values]
+    missing = [name for name in _REQUIRED if name not in values]
     if missing:
         raise ValueError(f"a record lacks {', '.join(missing)}")
     values["shape"] = tuple(values["shape"])
-    return Record(**{name: values[name] for name in _NAMES})
+    return Record(**{name: values[name] for name in _NAMES if name in values})
 
 
 def read(path: str | Path) -> list[Record]:

@@ -10,9 +10,10 @@ from genfast.bench.goals import Outcome
 from genfast.bench.record import FAILED, OK, UNAVAILABLE, Record
 
 HEADER = (
-    "op", "case", "mode", "cache", "baseline", "genfast us", "baseline us", "speedup", "error", "of limit", "note"
+    "op", "case", "mode", "cache", "baseline", "genfast us", "baseline us", "speedup", "error", "of limit",
+    "peak MiB", "note",
 )  # fmt: skip
-_NUMERIC = frozenset(("genfast us", "baseline us", "speedup", "error", "of limit", "measured"))
+_NUMERIC = frozenset(("genfast us", "baseline us", "speedup", "error", "of limit", "peak MiB", "measured"))
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -34,6 +35,10 @@ def _error(record: Record) -> str:
         return ""
     own = record.baseline_max_error
     return f"{record.max_error:.1e}" + ("" if own is None or own != own else f" / {own:.1e}")
+
+
+def _peak(record: Record) -> str:
+    return " / ".join(number(p / 2**20) for p in (record.peak_bytes, record.baseline_peak_bytes) if p is not None)
 
 
 def over_limit(record: Record) -> bool:
@@ -64,6 +69,7 @@ def rows(records: Iterable[Record]) -> list[tuple[str, ...]]:
             "" if r.speedup is None else f"{number(r.speedup)}x",
             _error(r),
             "" if r.share_of_limit is None else f"{r.share_of_limit:.0%}",
+            _peak(r),
             _note(r),
         )
         for r in records
@@ -71,7 +77,9 @@ def rows(records: Iterable[Record]) -> list[tuple[str, ...]]:
 
 
 GOAL_HEADER = ("goal", "baseline", "number", "wanted", "measured", "result")
-_UNITS = {"speedup": "speedup", "share_of_copy": "share of copy", "median_us": "us per call"}
+_UNITS = {
+    "speedup": "speedup", "share_of_copy": "share of copy", "median_us": "us per call", "extra_us": "us above",
+}  # fmt: skip
 
 
 def _value(metric: str, value: float) -> str:

@@ -127,8 +127,8 @@ def main(
     """Measure a suite and print it.
 
     Args:
-        suite: ``noise``, ``sampler_step``, ``add_noise``, ``diffusion_loss``, ``sampling``, ``overhead``,
-            ``goals`` or ``all``.
+        suite: one of :func:`genfast.bench.names`: an op or a family of them, ``overhead``, ``goals``, the goals of one
+            family as ``goals-conv``, or ``all``.
         quick: fewer shapes, fewer rounds, and torch.compile for a few cases; about a minute.
         json: file that the records are appended to, as JSON lines.
         report: folder for records, Markdown and plots.
@@ -149,19 +149,23 @@ def main(
     settings = Settings(device=target, rounds=7, seconds=1e-3, budget=2.0) if quick else Settings(device=target)
     _warn_of_load()
     with _threads(threads), _fresh_compile_cache():
-        records = measure(suite_cases(suite, target, quick), settings, quick=quick and suite != "goals", json=json)
+        records = measure(suite_cases(suite, target, quick), settings, quick=quick and not _is_goals(suite), json=json)
     return _deliver(records, suite, report)
 
 
+def _is_goals(suite: str) -> bool:
+    return suite.partition("-")[0] == "goals"
+
+
 def _deliver(records: list[Record], suite: str, folder: str | Path | None) -> int:
-    if suite == "goals":
-        report.print_table(
-            "Goals, set for two CPU threads", report.GOAL_HEADER, report.goal_rows(goals.outcomes(records))
-        )
+    if _is_goals(suite):
+        wanted = goals.of_family(suite.partition("-")[2])
+        rows = report.goal_rows(goals.outcomes(records, wanted))
+        report.print_table("Goals, set for two CPU threads", report.GOAL_HEADER, rows)
     else:
         report.print_table("Benchmarks", report.HEADER, report.rows(r for r in records if r.note != LEFT_OUT))
     for record in records:
-        if suite == "goals" and record.status == FAILED:
+        if _is_goals(suite) and record.status == FAILED:
             print(f"FAILED: {record.op} {record.case} {record.mode} {record.baseline}: {record.note}")
     print(report.machine_line(records))
     print(report.summary(records))

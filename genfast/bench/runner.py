@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import math
 import time
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 
 from genfast.backend import choose
-from genfast.bench import machine, timing, verify
+from genfast.bench import machine, memory, timing, verify
 from genfast.bench.case import Case, Contender, Inputs, Unavailable
 from genfast.bench.record import FAILED, OK, UNAVAILABLE, Record
 
@@ -45,6 +46,7 @@ class _Built:
     status: str = OK
     note: str = ""
     error: float | None = None
+    peak: int | None = None
 
     def fail(self, status: str, note: str) -> None:
         self.status, self.note, self.function = status, note, None
@@ -184,6 +186,15 @@ class CaseRun:
 
         return guarded
 
+    def _measure_memory(self, contenders: list[_Built]) -> None:
+        inputs = self.fresh()
+        for one in contenders:
+            if one.function is None:
+                continue
+            args = inputs if one.contender.prepare is None else one.contender.prepare(*inputs)
+            call = functools.partial(_in_context(one.function, self.case, one.contender), *args)
+            one.peak = memory.peak_bytes_on(call, self.settings.device)
+
     def records(self) -> list[Record]:
         """Every baseline beside the case, as records."""
         case = self.case
@@ -203,6 +214,8 @@ class CaseRun:
                 if collecting:
                     gc.enable()
             self._verify(built, mine)
+            if case.memory:
+                self._measure_memory([mine, *built])
         return [self._record(mine, one, times) for one in built]
 
     def _record(self, mine: _Built, one: _Built, times: dict[str, timing.Timing]) -> Record:
@@ -230,7 +243,7 @@ class CaseRun:
             max_error=mine.error, baseline_max_error=one.error,
             bytes=case.bytes, flops=case.flops, share_of_limit=share, share_of_copy=share_of_copy,
             ns_per_element=None if own is None else own.median * 1e9 / max(case.numel, 1),
-            compile_s=one.compile_s, **machine.facts(device),
+            compile_s=one.compile_s, peak_bytes=mine.peak, baseline_peak_bytes=one.peak, **machine.facts(device),
         )  # fmt: skip
 
 

@@ -114,12 +114,13 @@ class ConvTransposeAct2d(FusedLayer, nn.ConvTranspose2d):
         if x.dim() == 3:
             rest = None if residual is None else residual.unsqueeze(0)
             return self(x.unsqueeze(0), output_size, residual=rest).squeeze(0)
+        padding: Any = self.padding
         output_padding: Any = self.output_padding
         if output_size is not None:
             output_padding = self._output_padding(
                 x, output_size, self.stride, self.padding, self.kernel_size, 2, self.dilation  # type: ignore[arg-type]
             )  # fmt: skip
         return conv_transpose2d_act(
-            x, self.weight, self.bias, stride=self.stride, padding=self.padding, output_padding=output_padding,
+            x, self.weight, self.bias, stride=self.stride, padding=padding, output_padding=output_padding,
             dilation=self.dilation, groups=self.groups, residual=residual, **self._epilogue,
         )  # fmt: skip

@@ -8,7 +8,19 @@ import torch
 
 from genfast.bench import goals
 from genfast.bench.case import Case
-from genfast.bench.suites import add_noise, diffusion_loss, noise, sampler_step, sampling
+from genfast.bench.suites import (
+    add_noise,
+    attention,
+    bias_act,
+    conv,
+    diffusion_loss,
+    linear,
+    models,
+    noise,
+    norm,
+    sampler_step,
+    sampling,
+)
 
 Suite = Callable[[torch.device, bool], Iterator[Case]]
 
@@ -22,6 +34,7 @@ def _overhead(device: torch.device, quick: bool) -> Iterator[Case]:
             small = case.shape == _SMALLEST or (suite is noise.cases and case.numel == 784)
             if small and case.dtype == torch.float32 and case.mode == "forward":
                 yield case
+    yield conv.conv_case(conv.TINY, torch.float32, device)
 
 
 SUITES: dict[str, Suite] = {
@@ -30,20 +43,35 @@ SUITES: dict[str, Suite] = {
     "add_noise": add_noise.cases,
     "diffusion_loss": diffusion_loss.cases,
     "sampling": sampling.cases,
+    "conv": conv.plain_cases,
+    "conv_transpose": conv.transposed_cases,
+    "bias_act": bias_act.cases,
+    "norm": norm.cases,
+    "linear": linear.cases,
+    "attention": attention.cases,
+    "models": models.cases,
     "overhead": _overhead,
 }
-_OPS = ("noise", "sampler_step", "add_noise", "diffusion_loss")
-_ALL = (*_OPS, "sampling")
+_ALL = tuple(name for name in SUITES if name != "overhead")
+_OF_FAMILY = {
+    "sampling": ("noise", "sampler_step", "add_noise", "diffusion_loss"),
+    "conv": ("conv", "conv_transpose"),
+    "norm": ("norm",),
+    "linear": ("linear",),
+    "models": ("models",),
+}
 
 
 def names() -> tuple[str, ...]:
-    return (*SUITES, "goals", "all")
+    return (*SUITES, "goals", *(f"goals-{family}" for family in goals.FAMILIES), "all")
 
 
 def cases(name: str, device: torch.device, quick: bool = False) -> list[Case]:
     """The cases of a suite. Raises ValueError for an unknown one."""
     if name not in names():
         raise ValueError(f"bench: unknown suite {name!r}, expected one of {', '.join(names())}")
-    if name == "goals":
-        return goals.select(case for part in _OPS for case in SUITES[part](device, False))
+    kind, _, family = name.partition("-")
+    if kind == "goals":
+        parts = [part for one in ([family] if family else goals.FAMILIES) for part in _OF_FAMILY[one]]
+        return goals.select((case for part in parts for case in SUITES[part](device, False)), goals.of_family(family))
     return [case for part in (_ALL if name == "all" else (name,)) for case in SUITES[part](device, quick)]
