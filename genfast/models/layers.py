@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genfast.nn import ConvAct2d, FusedModule, GroupNormAct, LinearAct
-from genfast.nn._standin import attention
+from genfast.ops import attention
 from genfast.ops._check import memory_format
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from genfast.models.config import UNetConfig
 from genfast.models.layers import Attention, ResidualBlock, Upsample, conv, norm_act, timestep_embedding
-from genfast.nn import LinearAct, set_fused
+from genfast.nn import FusedModule, LinearAct, set_fused
 from genfast.ops._check import memory_format
 
 
@@ -28,7 +28,7 @@ def _all_the_same(t: Tensor) -> bool:
     return t.shape[0] > 1 and t.device.type == "cpu" and not torch.compiler.is_compiling() and bool((t == t[0]).all())
 
 
-class UNet(nn.Module):
+class UNet(FusedModule):
     """The network of Ho et al. 2020 with optional classes and any number of levels.
 
     Args:
@@ -93,7 +93,8 @@ class UNet(nn.Module):
     @fused.setter
     def fused(self, value: bool) -> None:
         self._fused = value
-        set_fused(self, value)
+        for child in self.children():
+            set_fused(child, value)
 
     def forward(self, x: Tensor, t: Tensor | float, labels: Tensor | None = None) -> Tensor:
         """What the network predicts for noisy images.

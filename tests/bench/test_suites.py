@@ -5,14 +5,29 @@ from __future__ import annotations
 import pytest
 import torch
 
-from genfast.bench import Settings, cases, names, run_case
+import genfast
+from genfast.bench import Settings, cases, machine, names, run_case
 from genfast.bench.record import FAILED, OK
-from genfast.bench.suites import add_noise, diffusion_loss, noise, sampler_step, sampling, steps
+from genfast.bench.suites import (
+    add_noise,
+    attention,
+    bias_act,
+    conv,
+    diffusion_loss,
+    linear,
+    models,
+    noise,
+    norm,
+    sampler_step,
+    sampling,
+    steps,
+)
 
 CPU = torch.device("cpu")
 FAST = Settings(rounds=3, seconds=1e-6, compiled=False)
 SMALL = (2, 3, 16, 16)
 F32, BF16 = torch.float32, torch.bfloat16
+LAYERS = ("conv", "conv_transpose", "bias_act", "norm", "linear", "attention", "models")
 
 
 def sound(case):
@@ -61,6 +76,59 @@ def test_noise(op):
     assert "eager_generators" in found and found["eager"].max_error < 1e-6
 
 
+SMALL_CONVS = [
+    conv.Conv((2, 8, 8, 8), 8),
+    conv.Conv((1, 4, 9, 9), 6, 4, 2, act="leaky_relu", option=conv.CONTIGUOUS),
+    conv.Conv((2, 8, 8, 8), 4, act="linear", residual=True),
+    conv.Conv((2, 8, 8, 8), 8, option=conv.EXACT),
+    conv.Conv((2, 8, 5, 5), 3, 4, 2, act="tanh", transposed=True),
+]
+
+
+@pytest.mark.parametrize("mode", ["forward", "forward_backward"])
+@pytest.mark.parametrize("layer", SMALL_CONVS, ids=lambda layer: layer.variant)
+def test_convolutions(layer, mode):
+    found = sound(conv.conv_case(layer, F32, CPU, mode))
+    assert set(found) >= {"eager", "eager_best", "compile"}
+    assert ("onednn" in found) == (mode == "forward" and not layer.residual)
+    assert found["eager"].peak_bytes > 0 and found["eager"].baseline_peak_bytes > 0
+
+
+def test_convolutions_in_bfloat16_and_with_cold_weights(monkeypatch):
+    monkeypatch.setattr(machine, "last_level_cache", lambda device: 1 << 16)
+    assert sound(conv.conv_case(SMALL_CONVS[0], BF16, CPU))["onednn"].max_error < 0.1
+    found = sound(conv.conv_case(SMALL_CONVS[0], F32, CPU, cache="cold"))
+    assert set(found) == {"eager", "eager_best", "onednn"}
+
+
+@pytest.mark.parametrize("mode", ["forward", "forward_backward"])
+def test_norms_linear_layers_attention_and_biases(mode):
+    missing = [name for name in ("group_norm_act", "linear_act", "bias_act") if not hasattr(genfast, name)]
+    if missing:
+        pytest.skip(f"not there yet: {missing}")
+    for layout in norm.LAYOUTS:
+        sound(norm.norm_case((2, 32, 8, 8), F32, layout, CPU, mode))
+    for act in ("silu", "leaky_relu"):
+        sound(linear.linear_case((8, 16, 24, act), F32, CPU, mode))
+    sound(attention.attention_case((2, 2, 16, 8), F32, CPU, mode))
+    sound(bias_act.bias_act_case((2, 8, 4, 4), F32, CPU, mode))
+
+
+@pytest.mark.parametrize("name", [models.DIGITS, models.GENERATOR])
+def test_networks(name):
+    assert set(sound(models.model_case(name, 2, CPU))) == {"eager", "eager_best", "compile", "compile_freezing"}
+
+
+def test_training_a_network():
+    sound(models.model_case(models.DIGITS, 16, CPU, "forward_backward"))
+
+
+def test_freezing_holds_the_weights_of_the_case():
+    case = conv.conv_case(conv.Conv((1, 4, 4, 4), 4), F32, CPU).only({"compile_freezing"})
+    found = {r.baseline: r for r in run_case(case, Settings(rounds=3, seconds=1e-6))}
+    assert found["compile_freezing"].status == OK and found["compile_freezing"].compile_s > 0
+
+
 def test_whole_loops():
     found = sound(sampling._case(2, 4, CPU))
     assert set(found) == {"eager", "diffusers", "compile"}
@@ -88,10 +156,29 @@ def test_suites_cover_the_shapes_and_say_what_they_are():
     assert len(labels) == len(set(labels))
 
 
+def test_layer_suites_cover_the_models_and_say_what_they_are():
+    found = [case for name in LAYERS for case in cases(name, CPU)]
+    shapes = {c.shape for c in found}
+    generator, unet, latents, decoder = (16, 512, 4, 4), (16, 256, 16, 16), (1, 1280, 16, 16), (1, 128, 512, 512)
+    assert {generator, unet, latents, decoder} <= shapes
+    for op in {c.op for c in found} - {"model"}:
+        assert {c.dtype for c in found if c.op == op} == {F32, BF16}, op
+        assert {"forward", "forward_backward"} == {c.mode for c in found if c.op == op}, op
+    labels = [(c.op, c.label, c.mode, c.cache) for c in found]
+    assert len(labels) == len(set(labels))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_quick_suites_are_a_part_of_the_whole(name):
+    quick, whole = ({(c.op, c.label, c.mode, c.cache) for c in cases(name, CPU, quick)} for quick in (True, False))
+    assert quick and len(quick) < len(whole)
+
+
 def test_the_overhead_suite_calls_every_op_on_one_small_image():
     found = cases("overhead", CPU)
-    assert {c.op for c in found} == {"normal_noise", "uniform_noise", "sampler_step", "add_noise", "diffusion_loss"}
-    assert all(c.numel == 784 for c in found)
+    ops = {"normal_noise", "uniform_noise", "sampler_step", "add_noise", "diffusion_loss", "conv2d_act"}
+    assert {c.op for c in found} == ops
+    assert all(c.numel <= 784 for c in found)
 
 
 def test_an_unknown_suite_is_refused_with_the_known_ones():

@@ -9,7 +9,7 @@ import torch
 
 from genfast.models import DigitClassifier, UNet, UNetConfig
 from genfast.models.layers import timestep_embedding
-from genfast.nn import FusedModule
+from genfast.nn import FusedModule, set_fused
 
 TINY = {
     "image_size": 8, "in_channels": 1, "channels": 8, "multipliers": (1, 2), "blocks": 1, "attention": (4,),
@@ -126,6 +126,7 @@ def test_the_switch_changes_every_layer_and_no_parameter():
     assert list(model.state_dict()) == keys
     assert all(a is b for a, b in zip(model.parameters(), parameters, strict=True))
     assert copy.deepcopy(model).fused is False
+    assert set_fused(model).fused and all(m.fused for m in model.modules() if isinstance(m, FusedModule))
 
 
 def test_keys_are_those_of_the_first_checkpoints():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -13,7 +14,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import genfast.nn
-from genfast.bench.case import Case, Contender, Inputs
+from genfast import tuning
+from genfast.bench.case import Case, Contender, Inputs, simple
 from genfast.bench.suites.layers import compile_frozen
 from genfast.models import UNet, UNetConfig
 
@@ -53,24 +55,42 @@ _CONFIGS: dict[str, Callable[[], UNetConfig]] = {
 }
 
 
+def _untrained(name: str) -> nn.Module:
+    """In plain PyTorch."""
+    return dcgan_generator() if name == GENERATOR else UNet(_CONFIGS[name](), fused=False)
+
+
 @cache
 def _model(name: str, fused: bool, device: torch.device) -> nn.Module:
-    if name == GENERATOR:
-        model = random_weights(dcgan_generator())
-        if fused:
-            genfast.nn.accelerate(model)
-    else:
-        model = random_weights(UNet(_CONFIGS[name](), fused=fused))
+    model = random_weights(_untrained(name))
+    if fused and name == GENERATOR:
+        genfast.nn.accelerate(model)
+    elif fused:
+        genfast.nn.set_fused(model)
     return model.to(device).eval().requires_grad_(False)
+
+
+class _Whole(nn.Module):
+    """A model whose forward has code of its own, so that torch.compile shares nothing with another compilation."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.model(*inputs)
 
 
 def _twin(name: str, device: torch.device, layout: torch.memory_format) -> nn.Module:
     return copy.deepcopy(_model(name, False, device)).to(memory_format=layout)  # type: ignore[call-overload]
 
 
-def _flops(model: nn.Module, inputs: Inputs) -> int:
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(*inputs)
+@cache
+def _flops(name: str, shape: tuple[int, ...]) -> int:
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), torch.device("meta"):
+        x = torch.empty(shape)
+        model = _untrained(name).requires_grad_(False)
+        model(*((x,) if name == GENERATOR else (x, torch.empty(shape[0]))))
     return counter.get_total_flops()
 
 
@@ -109,7 +129,8 @@ def model_case(name: str, batch: int, device: torch.device, mode: str = "forward
         return out if isinstance(out, tuple) else (out.detach(),)
 
     def frozen() -> Callable[..., Tensor]:
-        return compile_frozen(_twin(name, device, torch.channels_last), last(*make(torch.Generator(), device)))
+        model = _Whole(_twin(name, device, torch.channels_last))
+        return compile_frozen(model, last(*make(torch.Generator(), device)))
 
     def twin(layout: torch.memory_format) -> Callable[[], Callable[..., Any]]:
         return lambda: wrap(_twin(name, device, layout))
@@ -125,8 +146,10 @@ def model_case(name: str, batch: int, device: torch.device, mode: str = "forward
     baselines = [
         Contender("eager", twin(torch.contiguous_format)),
         Contender("eager_best", twin(torch.channels_last), last, inference=forward),
-        Contender("compile", compiled, last, compiled=True),
     ]  # fmt: skip
+    # Backward through the large network compiles for minutes.
+    if forward or name == DIGITS:
+        baselines.append(Contender("compile", compiled, last, compiled=True))
     if forward:
         baselines.append(Contender("compile_freezing", frozen, last, compiled=True))
     state: list[Callable[..., Any]] = []
@@ -137,11 +160,27 @@ def model_case(name: str, batch: int, device: torch.device, mode: str = "forward
             state.append(model if forward else _training(copy.deepcopy(model)))
         return state[0](*inputs)
 
-    meta = torch.device("cpu")
     return Case(
         op="model", variant=name, shape=shape, mode=mode, make=make, call=call, truth=truth,
         baselines=tuple(baselines), bytes=0, slack=_SLACK, memory=True,
-        flops=(1 if forward else 3) * _flops(_model(name, False, meta), make(torch.Generator(), meta)),
+        flops=(1 if forward else 3) * _flops(name, shape),
+    )  # fmt: skip
+
+
+def first_call_case(batch: int, device: torch.device) -> Case:
+    """Copying the network and calling it once, with nothing tuned or packed: what comes before the first image."""
+
+    def fresh(fused: bool) -> Callable[..., Tensor]:
+        def call(*inputs: Tensor) -> Tensor:
+            tuning.clear()
+            return copy.deepcopy(_model(CIFAR, fused, device))(*inputs)
+
+        return call
+
+    case = model_case(CIFAR, batch, device)
+    return replace(
+        case, variant=f"{CIFAR} first call", call=fresh(True), baselines=(Contender("eager", simple(fresh(False))),),
+        memory=False,
     )  # fmt: skip
 
 
@@ -150,5 +189,7 @@ def cases(device: torch.device, quick: bool = False) -> Iterator[Case]:
         for name in (DIGITS, GENERATOR) if quick else (CIFAR, CIFAR_ONE_HEAD, DIGITS, GENERATOR):
             yield model_case(name, batch, device)
     if not quick:
+        for batch in BATCHES:
+            yield first_call_case(batch, device)
         yield model_case(DIGITS, 64, device, "forward_backward")
         yield model_case(CIFAR, 1, device, "forward_backward")

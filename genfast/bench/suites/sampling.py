@@ -1,4 +1,4 @@
-"""Whole sampling loops with the U-Net of the digits: what a step's speed is worth beside a model.
+"""Whole sampling loops with the U-Net of the digits, whose twin in plain PyTorch the baselines run.
 
 DDIM (Song et al. 2021), because it draws noise only at the start: both sides then compute the same
 images. The weights are random, which costs the same as trained ones.
@@ -28,12 +28,12 @@ _SLACK = 8.0
 
 
 @cache
-def digits_unet(device: torch.device) -> nn.Module:
+def digits_unet(device: torch.device, fused: bool) -> nn.Module:
     """The digits' U-Net with random weights; the zeros that it starts from would make it return zeros."""
     from genfast.models import UNet, UNetConfig
 
     generator = torch.Generator().manual_seed(0)
-    model = UNet(UNetConfig.digits())
+    model = UNet(UNetConfig.digits(), fused)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.dim() > 1:
@@ -46,7 +46,7 @@ def digits_unet(device: torch.device) -> nn.Module:
 
 def _model_flops(batch: int, device: torch.device) -> int:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        digits_unet(device)(torch.zeros(batch, 1, 8, 8, device=device), torch.zeros(1, device=device))
+        digits_unet(device, False)(torch.zeros(batch, 1, 8, 8, device=device), torch.zeros(1, device=device))
     return counter.get_total_flops()
 
 
@@ -93,7 +93,7 @@ def _compiled_model(device: torch.device) -> Callable[..., Tensor]:
     """torch.compile of the model; on the CPU frozen, so that its convolutions fuse with what follows them."""
     import torch._inductor.config as inductor
 
-    model = copy.deepcopy(digits_unet(device))
+    model = copy.deepcopy(digits_unet(device, False))
     if device.type == "cuda":
         return torch.compile(model, mode="max-autotune", dynamic=False)
     compiled = torch.compile(model, dynamic=False)
@@ -107,7 +107,7 @@ def _compiled_model(device: torch.device) -> Callable[..., Tensor]:
 
 def _case(batch: int, steps: int, device: torch.device) -> Case:
     shape = (batch, 1, 8, 8)
-    model = digits_unet(device)
+    model, twin = digits_unet(device, True), digits_unet(device, False)
     schedule = genfast.Schedule.linear(TRAIN_STEPS, beta_start=BETA_START, beta_end=BETA_END)
     sampler = genfast.Sampler("ddim", schedule=schedule, prediction="epsilon", spacing="leading")
 
@@ -127,7 +127,7 @@ def _case(batch: int, steps: int, device: torch.device) -> Case:
         return call
 
     def truth(inputs: Inputs, noise: Tensor | None) -> tuple[Tensor, ...]:
-        wide: Any = copy.deepcopy(model).double()
+        wide: Any = copy.deepcopy(twin).double()
         start = draw(inputs) if noise is None else noise
         with torch.no_grad():
             return (plain_loop(wide, steps)(start.double()),)
@@ -135,8 +135,8 @@ def _case(batch: int, steps: int, device: torch.device) -> Case:
     return Case(
         op="sampling", variant=f"ddim {steps} steps", shape=shape, make=make, call=ours, draw=draw, truth=truth,
         baselines=(
-            Contender("eager", simple(from_noise(plain_loop(model, steps))), noise="given"),
-            Contender("diffusers", lambda: from_noise(_diffusers_loop(model, steps, device)), noise="given"),
+            Contender("eager", simple(from_noise(plain_loop(twin, steps))), noise="given"),
+            Contender("diffusers", lambda: from_noise(_diffusers_loop(twin, steps, device)), noise="given"),
             Contender(
                 "compile", lambda: from_noise(_diffusers_loop(_compiled_model(device), steps, device)),
                 noise="given", compiled=True,
