@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from torch import Tensor
 
 import genfast
 from genfast import tuning
-from genfast.ops._conv import choose
+from genfast.ops._conv import choose, measure
+from genfast.ops._conv.measure import Runner
 from genfast.ops._conv.problem import Candidate, Epilogue, Problem
 from genfast.ops._conv.vendor import Eager
 
@@ -34,7 +34,7 @@ def fresh() -> Iterator[None]:
 
 
 class Fake(Eager):
-    """PyTorch's convolution, with something added."""
+    """PyTorch's convolution, with something added; it takes ``delay``, on a clock that no other process disturbs."""
 
     def __init__(self, name: str, delay: float = 0.0, change: Any = None, speed: float = 0.9) -> None:
         self.name, self.delay, self.change, self.guess = name, delay, change, speed
@@ -49,7 +49,6 @@ class Fake(Eager):
 
         def run(*tensors: Tensor | None) -> Tensor:
             self.runs += 1
-            time.sleep(self.delay)
             out = eager(*tensors)
             return self.change(out) if self.change else out
 
@@ -65,6 +64,11 @@ class Slow(Fake):
 
 
 def with_candidates(monkeypatch: pytest.MonkeyPatch, *candidates: Candidate) -> None:
+    def passed(self: Runner) -> float:
+        self()
+        return self.candidate.delay  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(Runner, "time", passed)
     monkeypatch.setattr(choose, "candidates", lambda: candidates)
     tuning.clear()
 
@@ -134,18 +138,22 @@ def test_a_candidate_that_fails_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_never_slower_than_eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    with_candidates(monkeypatch, Slow(0.002), Fake("same", 0.002), Fake("slower", 0.004))
+    with_candidates(monkeypatch, Slow(0.002), Fake("same", 0.00199), Fake("slower", 0.0025))
     call()
     assert tuning.choices()[0].name == "eager"
 
 
 def test_time_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    slow = Fake("slow", 0.03)
-    with_candidates(monkeypatch, Slow(0.01), slow)
+    slow, hopeless = Fake("slow", 0.001), Fake("hopeless", 0.002)
+    with_candidates(monkeypatch, Slow(0.0012), slow, hopeless)
     call()
-    (choice,) = tuning.choices()
-    # One run to judge it and one to time it.
-    assert slow.runs == 2 and choice.seconds < 1
+    # One run to judge it; then one to time it, and no more where that is far behind.
+    assert hopeless.runs == 2 < slow.runs
+    tuning.clear()
+    slow.runs = 0
+    monkeypatch.setattr(measure, "BUDGET", 0.0)
+    call()
+    assert slow.runs == 2 + 1
 
 
 def test_large_problems_are_measured_on_a_part() -> None:
@@ -153,7 +161,7 @@ def test_large_problems_are_measured_on_a_part() -> None:
     from genfast.ops._conv.measure import cropped
 
     meta = torch.empty(64, 512, 64, 64, device="meta"), torch.empty(1024, 512, 3, 3, device="meta")
-    large = problem("test", False, *meta, None, None, (2, 1), (1, 1), (1, 1), (0, 0), 1, 0)
+    large = problem("test", "cpu", False, *meta, None, None, (2, 1), (1, 1), (1, 1), (0, 0), 1, 0)
     small = cropped(large)
     assert small.flops <= 2e8
     x, w = torch.empty(small.x), torch.empty(small.weight)
@@ -167,7 +175,7 @@ def test_small_problems_are_not_measured() -> None:
 
 
 def test_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    with_candidates(monkeypatch, Eager(), Fake("guessed", speed=2.0), Fake("other"))
+    with_candidates(monkeypatch, Slow(), Fake("guessed", speed=2.0), Fake("other"))
     tuning.enable(False)
     assert not tuning.is_enabled()
     call()
@@ -180,7 +188,7 @@ def test_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_pins(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = Fake("first", 0.001), Fake("second", 0.001)
-    with_candidates(monkeypatch, Eager(), first, second)
+    with_candidates(monkeypatch, Slow(), first, second)
     with tuning.pinned("first"):
         call()
         with tuning.pinned("second", "weight=16x16x3x3"):

@@ -69,7 +69,9 @@ CHANGES: dict[str, Callable[[nn.Conv2d], object]] = {
     "load_state_dict": lambda layer: layer.load_state_dict(Layer(24, 40, 3, padding=1).state_dict()),
     "copy_": lambda layer: layer.weight.copy_(torch.randn_like(layer.weight)),
     "one element": lambda layer: layer.weight[1, 2, 0, 0].fill_(3.0),
-    "LoRA merged in place": lambda layer: layer.weight.add_((torch.randn(40, 4) @ torch.randn(4, 216)).view(40, 24, 3, 3)),
+    "LoRA merged in place": lambda layer: layer.weight.add_(
+        (torch.randn(40, 4) @ torch.randn(4, 216)).view(40, 24, 3, 3)
+    ),
     "merged through .data": lambda layer: layer.weight.data.add_(torch.randn_like(layer.weight)),
     "clipped through .data": lambda layer: layer.weight.data.clamp_(-0.01, 0.01),
     "new .data": lambda layer: setattr(layer.weight, "data", torch.randn_like(layer.weight)),

@@ -126,19 +126,20 @@ def check_operands(op: str, x: Tensor, out: Sequence[int], bias: Tensor | None, 
 
 
 def problem(
-    op: str, transposed: bool, x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None,
+    op: str, backend: str, transposed: bool, x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None,
     stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int], output_padding: Sequence[int],
     groups: int, act: int,
 ) -> Problem:  # fmt: skip
-    """The problem that checked arguments pose."""
+    """The problem that checked arguments pose to a backend."""
     out = out_shape(op, transposed, x, weight, stride, padding, dilation, output_padding, groups)
     check_operands(op, x, out, bias, residual)
+    device = "cuda" if backend in ("cuda", "triton") else x.device.type
     n, c, h, w = x.shape
     o, i, kh, kw = weight.shape
     return Problem(
         transposed=transposed, x=(n, c, h, w), weight=(o, i, kh, kw), out=out, stride=(stride[0], stride[1]),
         padding=(padding[0], padding[1]), dilation=(dilation[0], dilation[1]),
         output_padding=(output_padding[0], output_padding[1]), groups=groups, dtype=x.dtype,
-        channels_last=is_channels_last(x), device=x.device.type, act=act, has_bias=bias is not None,
+        channels_last=is_channels_last(x), device=device, act=act, has_bias=bias is not None,
         has_residual=residual is not None,
     )  # fmt: skip

@@ -25,8 +25,11 @@ def _run(
     x: Tensor, weight: Tensor, transposed: bool, stride: Sequence[int], padding: Sequence[int],
     dilation: Sequence[int], output_padding: Sequence[int], groups: int,
 ) -> Tensor:  # fmt: skip
-    posed = problem(_NAME, transposed, x, weight, None, None, stride, padding, dilation, output_padding, groups, 0)
-    return plan.plan(plan.backend_of(_NAME, x), posed, Epilogue())(x, weight, None, None, trained=weight.requires_grad)
+    backend = plan.backend_of(_NAME, x)
+    posed = problem(
+        _NAME, backend, transposed, x, weight, None, None, stride, padding, dilation, output_padding, groups, 0
+    )
+    return plan.plan(backend, posed, Epilogue())(x, weight, None, None, trained=weight.requires_grad)
 
 
 def _fake(x, weight, transposed, stride, padding, dilation, output_padding, groups):

@@ -124,6 +124,7 @@ class Runner:
     """A candidate on the operands."""
 
     def __init__(self, operands: Operands, candidate: Candidate, epilogue: Epilogue, kept: bool) -> None:
+        self.candidate = candidate
         self._operands, self._kept = operands, kept
         self._pack = lambda: candidate.pack(operands.problem, operands.weight)
         self._bound = candidate.bind(operands.problem, epilogue)

@@ -143,7 +143,19 @@ class ConvOp:
         geometry, numbers = self._split(options)
         stride, padding, dilation, output_padding, groups = geometry
         posed = problem(
-            self.name, self.transposed, x, w, b, residual, stride, padding, dilation, output_padding, groups, numbers[0]
+            self.name,
+            name,
+            self.transposed,
+            x,
+            w,
+            b,
+            residual,
+            stride,
+            padding,
+            dilation,
+            output_padding,
+            groups,
+            numbers[0],
         )
         return plan.plan(name, posed, Epilogue(*numbers))
 
