@@ -296,3 +296,29 @@ def test_importing_the_command_loads_no_optional_package():
     code = "import sys, genfast.cli; print(sorted({'typer', 'rich', 'safetensors', 'PIL'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"
+
+
+def test_tune(call, checkpoint, tmp_path):
+    file = tmp_path / "choices.json"
+    shape = "x=2x16x24x24 weight=16x16x4x4 stride=2x2 padding=1 act=relu bias bfloat16 channels_last"
+    code, out, err = call("tune", "--shape", shape.replace("padding=1", "padding=1x1"), "--file", file, "--show")
+    assert code == 0 and "weight=16x16x4x4 stride=2x2 padding=1x1" in out and "bfloat16" in out, (out, err)
+    assert len(json.loads(file.read_text())["choices"]) == 1
+    # What is in the file stays there, and what is not measured is not written.
+    assert call("tune", checkpoint, "--batch-size", 64, "--file", file)[0] == 0
+    code, out, err = call("tune", "--file", file, "--show")
+    assert code == 0 and out.count("x=2x16x24x24") >= 1 and "x=64x8x8x8" in out
+
+
+def test_mistakes_of_tune(call, tmp_path):
+    for arguments, words in (
+        ((), "give a checkpoint or --shape"),
+        (("--shape", "x=1x2x3"), "must have four sizes"),
+        (("--shape", "x=1x2x3x4 weight=2x2xaxa"), "ints with an x between"),
+        (("--shape", "x=1x2x3x4 weight=2x2x1x1 size=3"), "unknown word 'size=3'"),
+        (("--shape", "x=1x2x3x4 weight=2x3x1x1"), "weight must be"),
+        (("--shape", "x=1x2x3x4 weight=2x2x1x1", "--numerics", "loose"), "--numerics must be one of fast, exact"),
+        ((tmp_path / "none",), "no such checkpoint"),
+    ):
+        code, out, err = call("tune", *arguments)
+        assert code and not out and words in err, (arguments, err)

@@ -12,7 +12,7 @@ from shlex import quote
 from typing import Annotated, Any, ParamSpec
 
 import typer
-from typer import Option
+from typer import Argument, Option
 
 P = ParamSpec("P")
 
@@ -120,6 +120,55 @@ def bench(
     raise typer.Exit(code)
 
 
+@app.command()
+@_plainly
+def tune(
+    checkpoint: Annotated[Path | None, Argument(help="a checkpoint: measure the convolutions of its model")] = None,
+    shape: Annotated[
+        list[str] | None, Option(help="measure one: 'x=1x64x32x32 weight=64x64x3x3 padding=1x1 channels_last'")
+    ] = None,
+    batch_size: Annotated[int, Option(min=1, help="images at once, for a checkpoint")] = 1,
+    numerics: Annotated[str, Option(help="fast or exact")] = "fast",
+    threads: Annotated[int | None, Option(min=1, help="CPU threads")] = None,
+    file: Annotated[Path | None, Option(help="choices on this machine: read if it exists, and written")] = None,
+    show: Annotated[bool, Option("--show", help="print the choices; with nothing to measure, those of --file")] = False,
+) -> None:
+    """Measure which kernel is the fastest for each convolution. GENFAST_TUNING=FILE takes the choices of a file."""
+    import torch
+
+    from genfast import numerics as in_numerics
+    from genfast import tuning
+    from genfast.cli.tune import table, tune_shape
+    from genfast.numerics import MODES
+
+    if checkpoint is None and not shape and not (show and file is not None):
+        raise _fail("give a checkpoint or --shape to measure, or --show and --file", 2)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if file is not None and file.exists():
+        tuning.load(file)
+    if numerics not in MODES:
+        raise _fail(f"--numerics must be one of {', '.join(MODES)}, got {numerics!r}", 2)
+    # Not inference mode: tensors that are made in it count as weights that change.
+    with in_numerics(numerics), torch.no_grad():
+        for text in shape or ():
+            _usage(functools.partial(tune_shape, text))
+        if checkpoint is not None:
+            from genfast.training import load_checkpoint, sample_images
+
+            state = load_checkpoint(checkpoint)
+            labels = None if state.label_names is None else [0] * batch_size
+            sample_images(
+                state.model(), state.sampler("ddim"), state.shape, seeds=range(batch_size), steps=1, labels=labels,
+                batch_size=batch_size,
+            )  # fmt: skip
+    choices = tuning.choices()
+    if file is not None and (checkpoint is not None or shape):
+        print(f"wrote {tuning.save(file)} choices to {file}", file=sys.stderr)
+    if show or file is None:
+        print("\n".join(table(choices)))
+
+
 @train.command()
 @_plainly
 def diffusion(
@@ -183,7 +232,7 @@ def diffusion(
 @app.command()
 @_plainly
 def sample(
-    checkpoint: Annotated[Path, typer.Argument(help="a checkpoint, or the folder it is in")],
+    checkpoint: Annotated[Path, Argument(help="a checkpoint, or the folder it is in")],
     sampler: Annotated[str, Option(help="one of `genfast samplers`")] = "dpmpp_2m",
     steps: Annotated[int, Option(min=1, help="steps of the sampler")] = 20,
     seeds: Annotated[str, Option(help="a seed per image: 0:64 is 0 to 63; also 3 or 1,5,10:20")] = "0:64",

@@ -78,6 +78,8 @@ def test_autocast_is_followed(generator: torch.Generator) -> None:
         found = conv2d_act(x, w)
         assert found.dtype == torch.bfloat16 == F.conv2d(x, w).dtype
         assert conv2d_act(x.double(), w.double()).dtype == torch.float64
+        # As behind a layer that autocast has made bfloat16.
+        assert conv2d_act(x.bfloat16(), w, w.new_zeros(4), residual=found.float()).dtype == torch.bfloat16
         assert conv2d_act(x, w.detach()).dtype == torch.bfloat16
     found.float().sum().backward()
     assert w.grad is not None and w.grad.dtype == torch.float32

@@ -88,13 +88,11 @@ class ConvOp:
                 known = key = None
             if known is not None:
                 return known(x, w, b, residual)
+        if not plain and _any_autocast():
+            x, w, b, residual = _as_autocast(x, w, b, residual)
         x, options = self._normalised(
             x, w, b, stride, padding, dilation, output_padding, groups, act, act_param, residual, gain, clamp
         )
-        if _any_autocast() and torch.is_autocast_enabled(x.device.type):
-            dtype = torch.get_autocast_dtype(x.device.type)
-            x, w = _cast(x, dtype), _cast(w, dtype)
-            residual = None if residual is None else _cast(residual, dtype)
         if not plain:
             return self.op.call(x, w, b, residual, *options)
         if x.dtype not in STORAGE or choose(self.name, x.device) == "reference":
@@ -192,6 +190,14 @@ def epilogue_of(op: str, act: str, act_param: float | None, gain: float, clamp: 
     return Epilogue(found.code, param, float(gain), -1.0 if clamp is None else float(clamp))
 
 
-def _cast(value: Tensor, dtype: torch.dtype) -> Tensor:
-    """As autocast hands a tensor to PyTorch's own convolutions."""
-    return value if value.dtype == torch.float64 else value.to(dtype)
+def _as_autocast(x: Any, w: Any, b: Any, residual: Any) -> tuple[Any, ...]:
+    """The arguments as autocast hands them to PyTorch's own convolutions; a bias may stay in float32."""
+    if not isinstance(x, Tensor) or not torch.is_autocast_enabled(x.device.type):
+        return x, w, b, residual
+    dtype = torch.get_autocast_dtype(x.device.type)
+
+    def cast(value: Any, kept: tuple[torch.dtype, ...]) -> Any:
+        is_cast = isinstance(value, Tensor) and value.is_floating_point() and value.dtype not in (torch.float64, *kept)
+        return value.to(dtype) if is_cast else value
+
+    return cast(x, ()), cast(w, ()), cast(b, (torch.float32,)), cast(residual, ())
