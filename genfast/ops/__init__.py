@@ -1,8 +1,10 @@
 """The ops. Importing this package registers every one of them with PyTorch as ``torch.ops.genfast.<op>``."""
 
 from genfast.ops import _template  # noqa: F401  (what a new op is copied from)
+from genfast.ops import bias_act_gradient as _bias_act_gradient  # noqa: F401  (registers the op)
 from genfast.ops.add_noise import add_noise
 from genfast.ops.attention import attention
+from genfast.ops.bias_act import bias_act
 from genfast.ops.conv2d_act import conv2d_act
 from genfast.ops.conv_transpose2d_act import conv_transpose2d_act
 from genfast.ops.diffusion_loss import diffusion_loss, loss_weight
@@ -14,6 +16,7 @@ __all__ = [
     "StepOutput",
     "add_noise",
     "attention",
+    "bias_act",
     "conv2d_act",
     "conv_transpose2d_act",
     "diffusion_loss",

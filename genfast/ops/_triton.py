@@ -172,7 +172,8 @@ ROUND_MAGIC = tl.constexpr(_exact.ROUND_MAGIC)
 
 
 @triton.jit
-def _horner(COEFFICIENTS: tl.constexpr, COUNT: tl.constexpr, x):
+def horner(COEFFICIENTS: tl.constexpr, COUNT: tl.constexpr, x):
+    """A polynomial of ``COUNT`` coefficients, the highest power first."""
     value = tl.fma(x, COEFFICIENTS[0], COEFFICIENTS[1])
     for k in tl.static_range(2, COUNT):
         value = tl.fma(value, x, COEFFICIENTS[k])
@@ -189,7 +190,7 @@ def _minus_two_log(u):
     shifted = u.to(tl.int32, bitcast=True) - THREE_QUARTERS_BITS
     k = (shifted >> 23).to(tl.float32)
     g = 1.0 - ((shifted & 0x007FFFFF) + THREE_QUARTERS_BITS).to(tl.float32, bitcast=True)
-    return tl.fma(k, MINUS_TWO_LN2, tl.fma(g * g, _horner(LOG, 8, g), g + g))
+    return tl.fma(k, MINUS_TWO_LN2, tl.fma(g * g, horner(LOG, 8, g), g + g))
 
 
 @triton.jit
@@ -204,7 +205,7 @@ def _box_muller(word0, word1):
     # By the sign bit, because 0 - x is no negation of +0.
     flip = rounded.to(tl.int32, bitcast=True) << 31
     radius = (radius.to(tl.int32, bitcast=True) ^ flip).to(tl.float32, bitcast=True)
-    return radius * (d * _horner(SIN, 5, t)), radius * _horner(COS, 6, t)
+    return radius * (d * horner(SIN, 5, t)), radius * horner(COS, 6, t)
 
 
 @triton.jit
