@@ -1,4 +1,4 @@
-// The epilogue of a row of sums, for convolution kernels that keep their sums in float: one compiled copy for all of
+// The epilogue of rows of sums, for convolution kernels that keep their sums in float: one compiled copy for all of
 // them, called per row, so that no kernel is compiled once per activation.
 #pragma once
 
@@ -9,12 +9,13 @@
 namespace genfast {
 
 struct FinishRow {
-  void* out;             // [n], dtype
-  const float* sums;     // [n], bias included
-  const void* residual;  // [n], dtype, or null
+  void* out;             // [rows, n], dtype
+  const float* sums;     // [rows, n], bias included
+  const void* residual;  // [rows, n], dtype, or null; its rows lie as those of out
   int64_t n;
   DType dtype;
   const Epilogue* epilogue;
+  int64_t rows = 1, out_pitch = 0, sums_pitch = 0;
 };
 
 GENFAST_CPU_KERNEL(finish_row, FinishRow)

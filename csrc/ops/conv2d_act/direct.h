@@ -19,4 +19,8 @@ struct DirectConv {
 // phase, kernel rows of the chunk, out_channels].
 GENFAST_CPU_KERNEL(direct_planar_few_out, DirectConv)
 
+// Few input channels, or a 1x1 kernel; contiguous, not transposed. Weights, in float: for each chunk of 8 output
+// channels [kernel_h, in_channels, kernel_w, channels of the chunk].
+GENFAST_CPU_KERNEL(direct_planar_few_in, DirectConv)
+
 }  // namespace genfast

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "common/conv.h"
 #include "common/isa.h"
 
 namespace genfast::GENFAST_ISA {
@@ -31,6 +32,13 @@ struct Axis {
   int64_t output(int64_t i, int64_t k) const {
     return transposed ? i * stride - pad + k * dilation : floor_divide(i + pad - k * dilation, stride);
   }
+  // Zeros that must stand before the input, and how far its positions are read beyond `lanes` multiples of outputs.
+  int64_t left() const { return transposed ? std::max<int64_t>(0, -first_in(0)) : pad; }
+  int64_t reach(int64_t lanes) const {
+    const int64_t of_phase = ceil_divide(out, transposed ? stride : 1);
+    const int64_t last = transposed ? last_in(stride - 1) + left() : dilation * (kernel - 1) / stride;
+    return ceil_divide(of_phase, lanes) * lanes + std::max<int64_t>(last, 0);
+  }
   // The most outputs between the first that input i meets and the last, and one more.
   int64_t reach() const { return (kernel - 1) * dilation / (transposed ? 1 : stride) + 2 + (transposed ? stride : 0); }
 
@@ -42,5 +50,12 @@ struct Axis {
     return all;
   }
 };
+
+inline Axis rows_of(const ConvAct& c, bool transposed) {
+  return {transposed, c.in_height, c.out_height, c.kernel_h, c.stride_h, c.pad_h, c.dilation_h};
+}
+inline Axis columns_of(const ConvAct& c, bool transposed) {
+  return {transposed, c.in_width, c.out_width, c.kernel_w, c.stride_w, c.pad_w, c.dilation_w};
+}
 
 }  // namespace genfast::GENFAST_ISA

@@ -40,15 +40,16 @@ struct NextRow {
 };
 
 struct RowTerms {
-  const float* x;
-  int64_t channels, pitch;
+  const float* const* x;  // rows of input
+  int64_t row_count, channels, pitch;
   const int32_t* taps;  // offset of each kernel column
   int64_t tap_count;
-  const float* weight;  // [channels, tap_count, rows]
-  float* const* sums;   // [rows]
+  const float* weight;  // [row_count, channels, tap_count, sums]
+  float* const* sums;
 };
 
-// sums[r][column + ...] += sum over channels and taps of weight[channel][tap][r] * x[channel][tap + column + ...].
+// sums[r][column + ...] += sum over rows, channels and taps of weight[row][channel][tap][r] * x[row][channel][tap +
+// column + ...].
 template <int R, int V, Aside What>
 void multiply_rows(const RowTerms& p, int64_t column, const NextRow& next) {
   VF acc[R][V];
@@ -56,32 +57,35 @@ void multiply_rows(const RowTerms& p, int64_t column, const NextRow& next) {
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 16
     for (int v = 0; v < V; ++v) acc[r][v] = load(p.sums[r] + column + v * kLanes);
-  const float *x = p.x + column, *w = p.weight;
-  const float* from = next.from + next.next * (What == Aside::prefetch ? 16 : kLanes);
-  float* to = next.to + next.next * kLanes;
+  const float* w = p.weight;
+  const float* line = next.from + next.next * 16;
   const int64_t copied = next.end - next.next - 1;
-  for (int64_t channel = 0; channel < p.channels; ++channel, x += p.pitch) {
-    for (int64_t tap = 0; tap < p.tap_count; ++tap, w += R) {
-      if (What == Aside::prefetch) {
-        __builtin_prefetch(from, 0, 2);
-        from += 16;
-      } else if (What == Aside::copy) {
-        const int64_t at = std::min(tap, copied) * kLanes;
-        __builtin_prefetch(from + at + kAhead * next.from_pitch, 0, 2);
-        store(to + at, load(from + at));
+  for (int64_t row = 0; row < p.row_count; ++row) {
+    const float *x = p.x[row] + column, *from = next.from + next.next * kLanes;
+    float* to = next.to + next.next * kLanes;
+    for (int64_t channel = 0; channel < p.channels; ++channel, x += p.pitch) {
+      for (int64_t tap = 0; tap < p.tap_count; ++tap, w += R) {
+        if (What == Aside::prefetch) {
+          __builtin_prefetch(line, 0, 2);
+          line += 16;
+        } else if (What == Aside::copy) {
+          const int64_t at = std::min(row * p.tap_count + tap, copied) * kLanes;
+          __builtin_prefetch(from + at + kAhead * next.from_pitch, 0, 2);
+          store(to + at, load(from + at));
+        }
+        const float* at = x + p.taps[tap];
+        VF in[V];
+#pragma GCC unroll 16
+        for (int v = 0; v < V; ++v) in[v] = load(at + v * kLanes);
+#pragma GCC unroll 16
+        for (int r = 0; r < R; ++r)
+#pragma GCC unroll 16
+          for (int v = 0; v < V; ++v) acc[r][v] = Simd::fma(in[v], Simd::splat(w[r]), acc[r][v]);
       }
-      const float* at = x + p.taps[tap];
-      VF in[V];
-#pragma GCC unroll 16
-      for (int v = 0; v < V; ++v) in[v] = load(at + v * kLanes);
-#pragma GCC unroll 16
-      for (int r = 0; r < R; ++r)
-#pragma GCC unroll 16
-        for (int v = 0; v < V; ++v) acc[r][v] = Simd::fma(in[v], Simd::splat(w[r]), acc[r][v]);
-    }
-    if (What == Aside::copy) {
-      from += next.from_pitch;
-      to += next.to_pitch;
+      if (What == Aside::copy) {
+        from += next.from_pitch;
+        to += next.to_pitch;
+      }
     }
   }
 #pragma GCC unroll 16
@@ -112,7 +116,7 @@ inline void multiply_columns(int rows, int64_t columns, const RowTerms& p, NextR
     const int64_t begin = vectors * part / parts, end = vectors * (part + 1) / parts;
     const Aside what = next.next < next.end ? next.what : Aside::nothing;
     table[rows][end - begin][static_cast<int>(what)](p, begin * kLanes, next);
-    next.next = std::min(next.end, next.next + p.tap_count * (what == Aside::prefetch ? p.channels : 1));
+    next.next = std::min(next.end, next.next + p.row_count * p.tap_count * (what == Aside::prefetch ? p.channels : 1));
   }
 }
 
@@ -176,8 +180,13 @@ class PlanarRow {
     }
     if (phases_ == 1) return;
     for (int64_t channel = 0; channel < channels_; ++channel)
-      for (int64_t c = 0; c < columns_; ++c)
-        row[channel * channel_pitch() + index(c + left_)] = plain[channel * pitch + c];
+      for (int64_t phase = 0; phase < phases_; ++phase) {
+        float* to = row + channel * channel_pitch() + phase * pitch_;
+        const int64_t first_of = ceil_divide(left_ - phase, phases_),
+                      end_of = ceil_divide(left_ + columns_ - phase, phases_);
+        const float* from = plain + channel * pitch + phase - left_;
+        for (int64_t k = first_of; k < end_of; ++k) to[k] = from[k * phases_];
+      }
   }
 
  private:

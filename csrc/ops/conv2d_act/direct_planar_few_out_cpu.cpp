@@ -26,22 +26,11 @@ struct Plan {
   std::vector<std::vector<Chunk>> row_phases;  // of the input's rows
   int64_t sums_pitch, ring;
 
-  static int64_t left_padding(const Axis& a) { return a.transposed ? std::max<int64_t>(0, -a.first_in(0)) : a.pad; }
-  static int64_t reach(const Axis& a) {
-    const int64_t columns = ceil_divide(ceil_divide(a.out, a.transposed ? a.stride : 1), kLanes) * kLanes;
-    const int64_t last =
-        a.transposed ? a.last_in(a.stride - 1) + left_padding(a) : a.dilation * (a.kernel - 1) / a.stride;
-    return columns + std::max<int64_t>(last, 0);
-  }
-
   explicit Plan(const DirectConv& direct)
       : p(direct),
-        rows{direct.transposed, p.conv.in_height, p.conv.out_height, p.conv.kernel_h,
-             p.conv.stride_h,   p.conv.pad_h,     p.conv.dilation_h},
-        columns{direct.transposed, p.conv.in_width, p.conv.out_width, p.conv.kernel_w,
-                p.conv.stride_w,   p.conv.pad_w,    p.conv.dilation_w},
-        row(p.conv.in_channels, columns.in, left_padding(columns), direct.transposed ? 1 : columns.stride,
-            reach(columns)),
+        rows(rows_of(p.conv, p.transposed)),
+        columns(columns_of(p.conv, p.transposed)),
+        row(p.conv.in_channels, columns.in, columns.left(), p.transposed ? 1 : columns.stride, columns.reach(kLanes)),
         ring(rows.reach()) {
     const ConvAct& c = p.conv;
     for (int64_t phase = 0; phase < (p.transposed ? columns.stride : 1); ++phase) {
@@ -49,7 +38,7 @@ struct Plan {
       for (int64_t k = 0; k < columns.kernel; ++k) {
         const int64_t shift = phase + columns.pad - k * columns.dilation;
         if (p.transposed && shift % columns.stride != 0) continue;
-        const int64_t position = p.transposed ? shift / columns.stride + left_padding(columns) : k * columns.dilation;
+        const int64_t position = p.transposed ? shift / columns.stride + columns.left() : k * columns.dilation;
         of.taps.push_back(static_cast<int32_t>(row.index(position)));
       }
       column_phases.push_back(std::move(of));
@@ -137,6 +126,7 @@ void image_rows(const Plan& plan, int64_t image, int64_t begin, int64_t end, flo
   for (int64_t i = first; i <= last; ++i) {
     while (started < end && plan.rows.first_in(started) <= i) start(started++);
     plan.row.fill(row, x + i * row_step, plane, filled, c.channels_last);
+    const float* in = row;
     NextRow next;
     if (i < last) next = plan.row.prepare(next_row, x + (i + 1) * row_step, plane, c.channels_last);
     for (const Chunk& chunk : plan.row_phases[plan.p.transposed ? 0 : (i + c.pad_h) % c.stride_h]) {
@@ -155,7 +145,7 @@ void image_rows(const Plan& plan, int64_t image, int64_t begin, int64_t end, flo
         const int64_t taps = of.taps.size();
         if (wanted)
           multiply_columns(rows, of.columns,
-                           {row, c.in_channels, plan.row.channel_pitch(), of.taps.data(), taps, weight, to}, next);
+                           {&in, 1, c.in_channels, plan.row.channel_pitch(), of.taps.data(), taps, weight, to}, next);
         weight += c.in_channels * taps * rows;
       }
     }

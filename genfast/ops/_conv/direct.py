@@ -1,4 +1,4 @@
-"""Our direct convolutions on the CPU, for few channels."""
+"""Our direct convolutions on the CPU, for few channels (csrc/ops/conv2d_act/direct.h)."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import torch
 from torch import Tensor
 
 from genfast.backend import native
-from genfast.ops._check import DTYPE_CODES
-from genfast.ops._conv.problem import Candidate, Epilogue, Problem
+from genfast.ops._check import DTYPE_CODES, pointer
+from genfast.ops._conv.problem import Candidate, Epilogue, Problem, Run
 
-_MOST_ROWS = 12  # kMaxRows of csrc/ops/conv2d_act/direct_planar.h
-
-
-def _as_convolution(problem: Problem, weight: Tensor) -> Tensor:
-    """The weight as float32 ``[O, I, kH, kW]``."""
-    weight = weight.detach().float()
-    return weight.transpose(0, 1) if problem.transposed else weight
+_MOST_ROWS = 12  # kMaxRows
+_CHUNK = 8  # kChunk
+_LANES = 16
+"""A float32 vector of the widest instruction set, and the output channels of the vendor library's blocks."""
 
 
 def _phases(problem: Problem, axis: int) -> tuple[list[list[int]], list[list[int]]]:
@@ -29,42 +26,53 @@ def _phases(problem: Problem, axis: int) -> tuple[list[list[int]], list[list[int
     return inputs, [list(kernel)]
 
 
-class _Direct(Candidate):
-    kernel: str
+def _filled(elements: int) -> float:
+    """The share of whole vectors that so many elements fill."""
+    return elements / (-(-elements // _LANES) * _LANES) if elements else 1.0
 
+
+class _Direct(Candidate):
     def supports(self, problem: Problem) -> bool:
-        return problem.device == "cpu" and problem.groups == 1 and problem.dtype in DTYPE_CODES
+        p = problem
+        return native is not None and p.device == "cpu" and p.groups == 1 and p.dtype in DTYPE_CODES and 0 not in p.x
 
     def run(
-        self,
-        problem: Problem,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        residual: Tensor | None,
+        self, problem: Problem, x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None,
         epilogue: Epilogue,
-    ) -> Tensor:
-        out = torch.empty(problem.out, dtype=x.dtype, memory_format=problem.memory_format)
-        if out.numel():
-            getattr(native, self.kernel)(
-                x.data_ptr(), weight.data_ptr(), out.data_ptr(), DTYPE_CODES[x.dtype], problem.channels_last,
-                problem.sizes, 0 if bias is None else bias.data_ptr(), 0 if residual is None else residual.data_ptr(),
-                epilogue.act, epilogue.param, epilogue.gain, epilogue.clamp, problem.transposed,
+    ) -> Tensor:  # fmt: skip
+        return self.bind(problem, epilogue)(x, weight, bias, residual)
+
+    def bind(self, problem: Problem, epilogue: Epilogue) -> Run:
+        kernel, shape, layout = getattr(native, self.name), problem.out, problem.memory_format
+        before = DTYPE_CODES[problem.dtype], problem.channels_last, problem.sizes
+        after = epilogue.act, epilogue.param, epilogue.gain, epilogue.clamp, problem.transposed
+
+        def bound(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None) -> Tensor:
+            out = torch.empty(shape, dtype=x.dtype, memory_format=layout)
+            kernel(
+                x.data_ptr(), weight.data_ptr(), out.data_ptr(), *before, pointer(bias), pointer(residual), *after
             )  # fmt: skip
-        return out
+            return out
+
+        return bound
 
 
 class PlanarFewOut(_Direct):
-    """Few output channels."""
+    """Few output channels: vectors are filled with columns, where vendor libraries fill them with channels."""
 
     name = "direct_planar_few_out"
-    kernel = "direct_planar_few_out"
 
     def supports(self, problem: Problem) -> bool:
-        return super().supports(problem) and problem.out[1] <= 4
+        return super().supports(problem) and problem.out[1] <= _MOST_ROWS
+
+    def speed(self, problem: Problem) -> float:
+        columns = problem.x[3] if problem.transposed else problem.out[3]
+        return 0.6 * _LANES / problem.out[1] * _filled(columns)
 
     def pack(self, problem: Problem, weight: Tensor) -> Tensor:
-        w = _as_convolution(problem, weight)
+        w = weight.detach().float()
+        if problem.transposed:
+            w = w.transpose(0, 1)
         (rows, _), (_, columns) = _phases(problem, 0), _phases(problem, 1)
         most = max(1, _MOST_ROWS // problem.out[1])
         chunks = [phase[i : i + most] for phase in rows for i in range(0, len(phase), most)]
@@ -72,4 +80,22 @@ class PlanarFewOut(_Direct):
         return torch.cat(parts)
 
 
-CANDIDATES: list[Candidate] = [PlanarFewOut()]
+class PlanarFewIn(_Direct):
+    """Few input channels, or a 1x1 kernel, contiguous: nothing is laid out anew."""
+
+    name = "direct_planar_few_in"
+
+    def supports(self, problem: Problem) -> bool:
+        p = problem
+        few = p.x[1] <= 8 or p.weight[2:] == (1, 1)
+        return super().supports(p) and not p.transposed and not p.channels_last and few
+
+    def speed(self, problem: Problem) -> float:
+        return 1.3 * _filled(problem.out[3])
+
+    def pack(self, problem: Problem, weight: Tensor) -> Tensor:
+        w = weight.detach().float()
+        return torch.cat([chunk.permute(2, 1, 3, 0).reshape(-1) for chunk in w.split(_CHUNK)])
+
+
+CANDIDATES: list[Candidate] = [PlanarFewOut(), PlanarFewIn()]

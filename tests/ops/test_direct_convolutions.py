@@ -1,0 +1,141 @@
+"""The direct convolutions against float64: any shape, layout, dtype and epilogue, on every instruction set."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import zlib
+from collections.abc import Iterator
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from genfast.backend import native
+from genfast.ops._activation import CODES
+from genfast.ops._conv.direct import CANDIDATES
+from genfast.ops._conv.problem import Epilogue, Problem
+
+ACTIVATIONS = {"linear": lambda z: z, "relu": F.relu, "tanh": torch.tanh}
+# Of the largest output, or of the values near 1 that were summed.
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2.0**-8, torch.float16: 2.0**-10}
+# (kernel, stride, padding, dilation): as generators and discriminators have them, and as nobody has.
+GEOMETRIES = [
+    ((3, 3), (1, 1), (1, 1), (1, 1)),
+    ((4, 4), (2, 2), (1, 1), (1, 1)),
+    ((1, 1), (1, 1), (0, 0), (1, 1)),
+    ((7, 5), (1, 2), (3, 0), (1, 1)),
+    ((2, 3), (3, 2), (0, 2), (1, 2)),
+    ((3, 3), (2, 2), (2, 1), (3, 1)),
+    ((1, 4), (4, 4), (0, 1), (1, 1)),
+]
+
+
+@pytest.fixture(params=native.isas())
+def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
+    before = native.isa()
+    native.set_isa(request.param)
+    yield request.param
+    native.set_isa(before)
+
+
+def drawn(shape, dtype, channels_last=False) -> torch.Tensor:
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    return torch.randn(shape).to(dtype).contiguous(memory_format=layout)
+
+
+def problem_of(x, weight, out, geometry, transposed, channels_last, act, bias, residual) -> Problem:
+    _, stride, padding, dilation = geometry
+    return Problem(
+        transposed=transposed, x=tuple(x.shape), weight=tuple(weight.shape), out=tuple(out.shape), stride=stride,
+        padding=padding, dilation=dilation, output_padding=(0, 0), groups=1, dtype=x.dtype,
+        channels_last=channels_last, device="cpu", act=act, has_bias=bias is not None,
+        has_residual=residual is not None,
+    )  # fmt: skip
+
+
+def convolved(x, weight, geometry, transposed) -> torch.Tensor | None:
+    """In float64; None where there is no such convolution."""
+    _, stride, padding, dilation = geometry
+    try:
+        if transposed:
+            return F.conv_transpose2d(x.double(), weight.double(), None, stride, padding, 0, 1, dilation)
+        return F.conv2d(x.double(), weight.double(), None, stride, padding, dilation)
+    except RuntimeError:
+        return None
+
+
+@pytest.mark.parametrize("candidate", CANDIDATES, ids=lambda candidate: candidate.name)
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("channels_last", [False, True], ids=["contiguous", "channels_last"])
+def test_any_convolution(candidate, dtype, channels_last, instruction_set, request):
+    draw = random.Random(zlib.crc32(request.node.nodeid.encode()))
+    torch.manual_seed(draw.getrandbits(32))
+    tested = 0
+    for geometry, transposed in itertools.product(GEOMETRIES, (False, True)):
+        for _ in range(3):
+            few, many = draw.choice((1, 2, 3, 4, 12)), draw.choice((1, 3, 5, 16, 33))
+            channels, out_channels = (few, many) if "few_in" in candidate.name else (many, few)
+            x = drawn((draw.choice((1, 3)), channels, draw.randint(1, 12), draw.randint(1, 40)), dtype, channels_last)
+            shape = (channels, out_channels) if transposed else (out_channels, channels)
+            weight = (torch.randn(*shape, *geometry[0]) / (channels * 9) ** 0.5).to(dtype)
+            wanted = convolved(x, weight, geometry, transposed)
+            if wanted is None or wanted.numel() == 0:
+                continue
+            bias = torch.randn(out_channels) if draw.random() < 0.5 else None
+            residual = drawn(wanted.shape, dtype, channels_last) if draw.random() < 0.5 else None
+            act = draw.choice(list(ACTIVATIONS))
+            epilogue = draw.choice((Epilogue(CODES[act]), Epilogue(CODES[act], gain=1.5, clamp=1.0)))
+            problem = problem_of(
+                x, weight, wanted, geometry, transposed, channels_last, epilogue.act, bias, residual
+            )  # fmt: skip
+            if not candidate.supports(problem):
+                continue
+            wanted = wanted if bias is None else wanted + bias.double()[:, None, None]
+            wanted = ACTIVATIONS[act](wanted if residual is None else wanted + residual.double()) * epilogue.gain
+            wanted = wanted.clamp(-1, 1) if epilogue.clamp >= 0 else wanted
+            found = candidate.run(problem, x, candidate.pack(problem, weight), bias, residual, epilogue)
+            assert found.is_contiguous(memory_format=problem.memory_format)
+            error, bound = (found.double() - wanted).abs().max(), TOLERANCE[dtype] * max(1.0, float(wanted.abs().max()))
+            assert float(error) <= bound, problem
+            tested += 1
+    assert tested >= 6 or ("few_in" in candidate.name and channels_last)
+
+
+@pytest.mark.parametrize("candidate", CANDIDATES, ids=lambda candidate: candidate.name)
+@pytest.mark.parametrize("transposed", [False, True], ids=["convolution", "transposed"])
+@pytest.mark.parametrize("channels_last", [False, True], ids=["contiguous", "channels_last"])
+def test_threads_do_not_change_a_bit(candidate, transposed, channels_last):
+    geometry = GEOMETRIES[1]
+    channels, out_channels = (3, 40) if "few_in" in candidate.name else (40, 3)
+    x = drawn((3, channels, 61, 97), torch.float32, channels_last)
+    shape = (channels, out_channels) if transposed else (out_channels, channels)
+    weight, bias = torch.randn(*shape, 4, 4), torch.randn(out_channels)
+    problem = problem_of(
+        x, weight, convolved(x[:, :, :8], weight, geometry, transposed), geometry, transposed, channels_last, 0, bias,
+        None,
+    )  # fmt: skip
+    if not candidate.supports(problem):
+        return
+    problem = problem_of(
+        x, weight, convolved(x, weight, geometry, transposed), geometry, transposed, channels_last, 0, bias, None
+    )  # fmt: skip
+    packed, threads = candidate.pack(problem, weight), torch.get_num_threads()
+    results = []
+    for count in (1, 3):
+        torch.set_num_threads(count)
+        results.append(candidate.run(problem, x, packed, bias, None, Epilogue()))
+    torch.set_num_threads(threads)
+    assert torch.equal(*results)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_only_what_sees_a_value_gets_it(value):
+    geometry = GEOMETRIES[0]
+    x, weight = torch.randn(1, 20, 9, 33), torch.rand(3, 20, 3, 3) + 0.5
+    x[0, 7, 4, 20] = value
+    wanted = convolved(x, weight, geometry, False)
+    problem = problem_of(x, weight, wanted, geometry, False, False, 0, None, None)
+    candidate = CANDIDATES[0]
+    found = candidate.run(problem, x, candidate.pack(problem, weight), None, None, Epilogue())
+    assert torch.equal(found.isfinite(), wanted.isfinite()) and int((~found.isfinite()).sum()) == 27
