@@ -44,6 +44,7 @@ void launch(const char* op, dim3 blocks, dim3 threads, size_t shared, const std:
 void set_order(uint64_t seed);
 uint64_t launches();  // so far
 
+void check_aligned(const void* address, size_t size);  // throws std::runtime_error
 void* shared_memory(const void* place, size_t bytes);
 void* dynamic_shared_memory();
 
@@ -125,11 +126,14 @@ T atomicCAS(T* address, T expected, T value) {
   return before;
 }
 
+// A GPU faults where a vector is not aligned to its size.
 template <class T>
 T __ldg(const T* address) {
+  genfast::emulator::check_aligned(address, sizeof(T));
   return *address;
 }
 template <class T>
 void __stwb(T* address, T value) {
+  genfast::emulator::check_aligned(address, sizeof(T));
   *address = value;
 }

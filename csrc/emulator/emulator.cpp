@@ -239,6 +239,12 @@ void run_grid(dim3 blocks, size_t shared, const std::function<void()>& thread) {
 void set_order(uint64_t seed) { machine.random.seed(seed); }
 uint64_t launches() { return machine.launches; }
 
+void check_aligned(const void* address, size_t size) {
+  if (reinterpret_cast<uintptr_t>(address) % size != 0)
+    throw std::runtime_error("a thread reads or writes " + std::to_string(size) +
+                             " bytes at an address that is no multiple");
+}
+
 void* shared_memory(const void* place, size_t bytes) {
   return machine.shared.try_emplace(place, bytes).first->second.start();
 }

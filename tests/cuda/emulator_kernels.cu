@@ -69,6 +69,10 @@ __global__ void writes_past(const float*, float*, int n) {
   small[n] = 1.0f;
 }
 
+__global__ void reads_askew(const float* in, float* out, int) {
+  out[threadIdx.x] = __ldg(reinterpret_cast<const float4*>(in + 1)).x;
+}
+
 using Kernel = void (*)(const float*, float*, int);
 
 const BindOp bind([](py::module_& m) {
@@ -78,7 +82,7 @@ const BindOp bind([](py::module_& m) {
       {"reads_unwritten", reads_unwritten}, {"last_writer", last_writer},
       {"last_block", last_block},           {"leaves_before_barrier", leaves_before_barrier},
       {"two_barriers", two_barriers},       {"lane_missing", lane_missing},
-      {"writes_past", writes_past},
+      {"writes_past", writes_past},         {"reads_askew", reads_askew},
   };
   m.def("run_kernel", [](const std::string& name, unsigned blocks, unsigned threads, size_t shared, uintptr_t in,
                          uintptr_t out, int n) {

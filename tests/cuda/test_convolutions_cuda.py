@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 from convolution_cases import LAYOUTS, Call, Case
@@ -14,7 +15,7 @@ from torch import Tensor
 from genfast.backend import emulate_cuda
 from genfast.ops._activation import CODES, NAMES, TABLE
 from genfast.ops._conv.gpu import Cuda
-from genfast.ops._conv.problem import Epilogue
+from genfast.ops._conv.problem import Epilogue, Problem
 
 RELU = CODES["relu"]
 
@@ -61,6 +62,27 @@ def test_order_and_alignment_change_nothing(emulated: ModuleType, case: Case, ge
         setattr(call, name, moved.copy_(value))
         found.append(run(emulated, call, Epilogue()))
     assert all(same_bits(found[0], other) for other in found[1:])
+
+
+def test_a_weight_may_lie_anywhere(emulated: ModuleType, generator: torch.Generator) -> None:
+    call = Call(Case(6, 8, kernel=(1, 1), padding=(0, 0), transposed=True), generator)
+    call.weight = call.weight.new_empty(call.weight.numel() + 1)[1:].view(call.weight.shape).copy_(call.weight)
+    call.check(run(emulated, call, Epilogue(), alone=True), call.plain)
+
+
+def test_more_elements_than_32_bits_count(emulated: ModuleType) -> None:
+    # Memory that is never touched costs nothing, and a wide stride touches little.
+    side, stride = 2**15, 2**14
+    x = torch.from_numpy(np.zeros((3, 1, side, side), np.float16))
+    x[:, 0, ::stride, ::stride] = torch.arange(12).view(3, 2, 2).half()
+    problem = Problem(
+        False, (3, 1, side, side), (1, 1, 1, 1), (3, 1, 2, 2), (stride, stride), (0, 0), (1, 1), (0, 0), 1,
+        torch.float16, False, "cuda", 0, False, False,
+    )  # fmt: skip
+    weight = torch.ones(1, 1, 1, 1, dtype=torch.float16)
+    with emulate_cuda(emulated):
+        found = Cuda().run(problem, x, Cuda().pack(problem, weight), None, None, Epilogue())
+    assert torch.equal(found.flatten(), torch.arange(12).half())
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -64,6 +64,7 @@ def test_seed_decides_the_order(emulated: ModuleType, name: str, blocks: int, th
         ("two_barriers", r"waits at .*emulator_kernels.cu:\d+, but thread .* waits at .*emulator_kernels.cu:\d+"),
         ("lane_missing", r"thread \(5, 0, 0\) has ended"),
         ("writes_past", "past an array of shared memory"),
+        ("reads_askew", "16 bytes at an address that is no multiple"),
     ],
 )
 def test_wrong_kernels_are_found(emulated: ModuleType, name: str, message: str) -> None:

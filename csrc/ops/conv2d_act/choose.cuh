@@ -45,10 +45,10 @@ inline void launch_conv(const char* op, CudaStream stream, void (*kernel)(ConvAc
   const int64_t rows = (p.out_height + plan.phases_h - 1) / plan.phases_h;
   const int64_t columns = (p.out_width + plan.phases_w - 1) / plan.phases_w;
   plan.slices = slices;
-  plan.pixel_blocks = (p.batch * rows * columns * pixel_slots + block_slots - 1) / block_slots;
-  plan.blocks = plan.pixel_blocks * slices * plan.phases_h * plan.phases_w;
-  if (plan.blocks > INT32_MAX) throw std::invalid_argument(std::string(op) + ": too many outputs for one launch");
-  launch(op, stream, kernel, dim3(static_cast<unsigned>(plan.blocks)), dim3(threads), 0, p, plan);
+  const int64_t pixel_blocks = (p.batch * rows * columns * pixel_slots + block_slots - 1) / block_slots;
+  const int64_t blocks = pixel_blocks * slices * plan.phases_h * plan.phases_w;
+  if (blocks > INT32_MAX) throw std::invalid_argument(std::string(op) + ": too many outputs for one launch");
+  launch(op, stream, kernel, dim3(static_cast<unsigned>(blocks)), dim3(threads), 0, p, plan);
 }
 
 template <bool kTransposed>

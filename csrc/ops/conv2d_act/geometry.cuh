@@ -39,16 +39,15 @@ GENFAST_HD Axis transposed_axis(int64_t out, int64_t kernel, int64_t stride, int
           static_cast<int>(-tap_step * dilation / stride)};
 }
 
-// Made on the host. A block works on `block_pixels` outputs of one phase (their axes of transposed_axis; a direct
-// convolution has one) and on one slice of the output channels.
+// Made on the host. A block works on some outputs of one phase (see transposed_axis; a direct convolution has one) and
+// on one slice of the output channels.
 struct ConvPlan {
-  int64_t pixel_blocks, slices;
+  int64_t slices;
   int phases_h, phases_w, tap_step_h, tap_step_w;
   int64_t in_group, out_group;             // channels of one group
   int64_t in_channel, in_pixel, in_image;  // steps through x, in elements
   int64_t out_channel, out_pixel, out_image;
-  bool aligned;    // x, out and residual: a quad at a multiple of four elements is one load
-  int64_t blocks;  // of the grid
+  bool aligned;  // x, out and residual: a quad at a multiple of four elements is one load
 };
 
 struct ConvBlock {

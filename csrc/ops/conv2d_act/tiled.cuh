@@ -8,7 +8,7 @@ namespace genfast {
 
 constexpr int kTilePixels = 64, kTileChannels = 64, kTileDepth = 16;
 // Rows of a tile lie four floats further apart than they are long, so that columns spread over the banks.
-constexpr int kTileRow = 68;
+constexpr int kTileRow = 68, kDepthQuads = kTileDepth * kTileRow / 4, kSumQuads = kTilePixels * kTileRow / 4;
 // 16 x 16 threads, four pixels of four channels each.
 static_assert(kBlockThreads == 256 && kTilePixels == 64 && kTileChannels == 64 && kTileDepth == 16);
 
@@ -20,10 +20,14 @@ __device__ __forceinline__ Four::F load_row(const float* p) {
 template <class T, bool kTransposed>
 __global__ void __launch_bounds__(kBlockThreads)
     tiled_kernel(const __grid_constant__ ConvAct p, const __grid_constant__ ConvPlan plan) {
-  GENFAST_SHARED(float, inputs, kTileDepth* kTileRow);
-  GENFAST_SHARED(float, weights, kTileDepth* kTileRow);
-  GENFAST_SHARED(float, sums, kTilePixels* kTileRow);
+  // Of float4, which aligns them for it.
+  GENFAST_SHARED(float4, input_quads, kDepthQuads);
+  GENFAST_SHARED(float4, weight_quads, kDepthQuads);
+  GENFAST_SHARED(float4, sum_quads, kSumQuads);
   GENFAST_SHARED(int64_t, outputs, kTilePixels);
+  float* const inputs = reinterpret_cast<float*>(input_quads);
+  float* const weights = reinterpret_cast<float*>(weight_quads);
+  float* const sums = reinterpret_cast<float*>(sum_quads);
   const int row = static_cast<int>(threadIdx.x) / 16, column = static_cast<int>(threadIdx.x) % 16;
   const ConvBlock block = conv_block<kTransposed>(p, plan);
   const int tiles = static_cast<int>((plan.out_group + kTileChannels - 1) / kTileChannels);
