@@ -13,9 +13,6 @@ from genfast.ops._conv.problem import Candidate, Epilogue, Problem
 _QUAD = 4
 """Output channels that the kernels read at once: rows of weights are as long as a multiple of this."""
 
-_ALIGNMENT = 16
-"""Bytes."""
-
 
 def by_tap(problem: Problem, weight: Tensor) -> Tensor:
     """The weight as ``[groups, taps, in_channels / groups, out_channels / groups]``, a view."""
@@ -45,9 +42,8 @@ class Cuda(Candidate):
         groups, taps, in_group, _ = rows.shape
         if problem.channels_last and in_group == 1 and groups > 1:
             rows = rows.transpose(0, 1).reshape(taps, problem.out[1])
-        packed = F.pad(rows, (0, -rows.shape[-1] % _QUAD)).contiguous()
-        # It may be the weight itself, which may lie anywhere; quads are read as vectors.
-        return packed if packed.data_ptr() % _ALIGNMENT == 0 else packed.clone()
+        # A copy even where nothing is added: quads are read as vectors, and a weight may lie anywhere.
+        return F.pad(rows, (0, -rows.shape[-1] % _QUAD)).contiguous()
 
     def run(
         self,

@@ -36,6 +36,17 @@ def _convert(value, source, target, rounding_mode):
     return _convert_float(value, source, target, rounding_mode)
 
 
+def _create_dot(self, a, b, d, input_precision, max_num_imprecise_acc):
+    """The interpreter multiplies the bits of bfloat16 numbers, as if they were integers."""
+
+    def wide(operand):
+        if operand.dtype.scalar == tl.bfloat16:
+            return (operand.data.astype(np.uint32) << 16).view(np.float32)
+        return operand.data.astype(np.float32)
+
+    return interpreter.TensorHandle(np.matmul(wide(a), wide(b)) + d.data, d.dtype.scalar)
+
+
 def _call(self, *args, **kwargs):
     """A device function. The launch has patched the language already for all but Triton's own functions."""
     if self.fn.__module__.startswith("triton."):
@@ -53,6 +64,7 @@ def _patch_tensor(tensor, scope):
 
 
 interpreter.InterpreterBuilder.create_fma = _create_fma
+interpreter.InterpreterBuilder.create_dot = _create_dot
 interpreter._patch_lang_tensor = _patch_tensor
 interpreter._convert_float = _convert
 interpreter.InterpretedFunction.__call__ = _call
