@@ -8,6 +8,7 @@ from genfast.ops.bias_act import bias_act
 from genfast.ops.conv2d_act import conv2d_act
 from genfast.ops.conv_transpose2d_act import conv_transpose2d_act
 from genfast.ops.diffusion_loss import diffusion_loss, loss_weight
+from genfast.ops.group_norm_act import group_norm_act
 from genfast.ops.normal_noise import normal_noise
 from genfast.ops.sampler_step import StepOutput, sampler_step
 from genfast.ops.uniform_noise import uniform_noise
@@ -20,6 +21,7 @@ __all__ = [
     "conv2d_act",
     "conv_transpose2d_act",
     "diffusion_loss",
+    "group_norm_act",
     "loss_weight",
     "normal_noise",
     "sampler_step",

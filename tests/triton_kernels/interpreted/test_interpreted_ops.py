@@ -12,6 +12,7 @@ import genfast.ops._template
 from genfast.backend import native
 from genfast.ops import _exact, _noise_triton, _triton
 from genfast.ops.diffusion_loss.reference import target_factors
+from genfast.ops.group_norm_act import triton_kernel as norm
 from genfast.ops.sampler_step.coefficients import Coefficient
 from genfast.ops.sampler_step.reference import per_sample
 from genfast.random import Stream
@@ -36,6 +37,9 @@ def large_programs(monkeypatch):
         return plan(x, channels)
 
     monkeypatch.setattr(_triton, "plan", planned)
+    for name in ("RUNS", "JOINS", "TILES"):
+        (rows, columns), *others = getattr(norm, name)
+        monkeypatch.setattr(norm, name, ((32 * rows, columns), *others))
 
 
 def bits(x):

@@ -1,0 +1,220 @@
+#include "group_norm_act.h"
+
+#include <type_traits>
+
+#include "moments.h"
+
+namespace genfast::GENFAST_ISA {
+namespace {
+
+// Elements of a piece of a contiguous group, and about those of a chunk of channels_last pixels.
+constexpr int64_t kPiece = 4096, kChunk = 16384;
+// Samples of channels_last up to this size are still in the cache when they are read again.
+constexpr int64_t kCachedBytes = 768 << 10;
+constexpr int64_t kGrain = 8192;
+
+// How results are made of x, with the activation built in.
+template <class T>
+struct Finish {
+  void (*run)(const T* x, T* out, int64_t n, const Affine& affine, float param, bool streaming);
+  void (*pixels)(const T* x, T* out, int64_t pixels, int64_t channels, const float* means, float param, bool streaming);
+};
+
+template <Activation A, class T>
+void finish_run(const T* x, T* out, int64_t n, const Affine& affine, float param, bool streaming) {
+  const VF mean = Simd::splat(affine.mean), gain = Simd::splat(affine.gain), offset = Simd::splat(affine.offset);
+  for_each_vector(n, streaming, [&](int64_t i, auto io) GENFAST_INLINE_LAMBDA {
+    io.store(out + i, activate<A, Simd>(Simd::fma(io.load(x + i) - mean, gain, offset), param));
+  });
+}
+
+// means, and behind them gains and offsets: [channels] each.
+template <Activation A, class T>
+void finish_pixels(const T* x, T* out, int64_t pixels, int64_t channels, const float* means, float param,
+                   bool streaming) {
+  const float *gains = means + channels, *offsets = gains + channels;
+  for (int64_t at = 0; at < pixels * channels; at += channels)
+    for_each_vector(channels, streaming, [&](int64_t c, auto io) GENFAST_INLINE_LAMBDA {
+      const VF z = Simd::fma(io.load(x + at + c) - io.load(means + c), io.load(gains + c), io.load(offsets + c));
+      io.store(out + at + c, activate<A, Simd>(z, param));
+    });
+}
+
+// Whether items of equal size keep all threads busy.
+bool balanced(int64_t items) {
+  const int threads = max_threads();
+  return items % threads == 0 || items >= 4 * threads;
+}
+
+// What both layouts share. A statistic's moments are `stride` apart from sample to sample.
+struct Norm {
+  const GroupNormAct& p;
+  const NormShape& shape;
+  int64_t rows, piece, pieces;   // elements of a sample's group, of a piece, pieces of a sample's group
+  std::vector<Moments> moments;  // [batch, groups, pieces]
+
+  Norm(const GroupNormAct& p, int64_t piece)
+      : p(p),
+        shape(p.shape),
+        rows(shape.group_channels() * shape.spatial),
+        piece(piece),
+        pieces((rows + piece - 1) / piece) {
+    if (!p.given) moments.resize(shape.batch * shape.groups * pieces);
+  }
+
+  Moments* at(int64_t sample, int64_t group) { return moments.data() + (sample * shape.groups + group) * pieces; }
+
+  // The mean, and in place of the squares the reciprocal standard deviation. `first`: on the statistic's first piece.
+  Moments statistic(int64_t sample, int64_t group, bool first) {
+    const int64_t index = shape.statistics_row(sample) * shape.groups + group;
+    if (p.given) return {p.mean[index], norm_rstd(p.var[index], p.eps)};
+    const Moments m = join(at(shape.statistics_row(sample), group), shape.joint ? shape.batch : 1,
+                           shape.groups * pieces, rows, piece);
+    const double var = m.squares / shape.count();
+    if (first && (sample == 0 || !shape.joint)) {
+      p.mean[index] = static_cast<float>(m.mean);
+      p.var[index] = static_cast<float>(var);
+    }
+    return {m.mean, norm_rstd(var, p.eps)};
+  }
+
+  bool streams(int64_t run, int64_t element) const {
+    return shape.batch * shape.channels * shape.spatial * element >= kPastCaches && run * element % 64 == 0 &&
+           reinterpret_cast<uintptr_t>(p.out) % 64 == 0;
+  }
+};
+
+template <class T>
+void contiguous(const GroupNormAct& p, const Finish<T>& finish_with) {
+  Norm norm(p, kPiece);
+  const NormShape& s = p.shape;
+  const int64_t items = s.batch * s.groups;
+  const bool streaming = norm.streams(s.spatial, sizeof(T));
+  const T* const x = static_cast<const T*>(p.x);
+  T* const out = static_cast<T*>(p.out);
+
+  const auto measure = [&](int64_t item, int64_t piece) {
+    const int64_t begin = piece * kPiece;
+    norm.moments[item * norm.pieces + piece] =
+        run_moments(x + item * norm.rows + begin, std::min(kPiece, norm.rows - begin));
+  };
+  const auto finish = [&](int64_t item, int64_t begin, int64_t end, const Moments& statistic) {
+    const int64_t sample = item / s.groups, first_channel = item % s.groups * s.group_channels();
+    while (begin < end) {
+      const int64_t channel = begin / s.spatial, stop = std::min(end, (channel + 1) * s.spatial);
+      const Affine affine =
+          norm_affine(p.parameters, sample, first_channel + channel, statistic.mean, statistic.squares);
+      const int64_t at = item * norm.rows + begin;
+      finish_with.run(x + at, out + at, stop - begin, affine, p.param, streaming && begin % kLanes == 0);
+      begin = stop;
+    }
+  };
+
+  if (!p.given && !s.joint && balanced(items)) {
+    parallel_for(items, kGrain / norm.rows, [&](int64_t begin, int64_t end) {
+      for (int64_t item = begin; item < end; ++item) {
+        for (int64_t piece = 0; piece < norm.pieces; ++piece) measure(item, piece);
+        finish(item, 0, norm.rows, norm.statistic(item / s.groups, item % s.groups, true));
+      }
+      finish_streaming();
+    });
+    return;
+  }
+  const int64_t all = items * norm.pieces, grain = kGrain / std::min(kPiece, norm.rows);
+  if (!p.given)
+    parallel_for(all, grain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) measure(i / norm.pieces, i % norm.pieces);
+    });
+  parallel_for(all, grain, [&](int64_t begin, int64_t end) {
+    // Backwards: what was read last is still in the cache.
+    int64_t known = -1;
+    Moments statistic{};
+    for (int64_t i = end - 1; i >= begin; --i) {
+      const int64_t item = i / norm.pieces, piece = i % norm.pieces;
+      if (item != known || piece == 0) statistic = norm.statistic(item / s.groups, item % s.groups, piece == 0);
+      known = item;
+      finish(item, piece * kPiece, std::min(norm.rows, (piece + 1) * kPiece), statistic);
+    }
+    finish_streaming();
+  });
+}
+
+template <class T>
+void channels_last(const GroupNormAct& p, const Finish<T>& finish_with) {
+  const NormShape& s = p.shape;
+  const int64_t pixels = std::clamp<int64_t>(kChunk / s.channels / kTile * kTile, 2 * kTile, 16 * kTile);
+  Norm norm(p, pixels * s.group_channels());
+  const int64_t size = s.spatial * s.channels;
+  const bool streaming = norm.streams(s.channels, sizeof(T));
+  const T* const x = static_cast<const T*>(p.x);
+  T* const out = static_cast<T*>(p.out);
+
+  const auto measure = [&](ChannelSums& sums, int64_t sample, int64_t chunk) {
+    const int64_t first = chunk * pixels;
+    sums.moments(x + sample * size + first * s.channels, std::min(pixels, s.spatial - first), s.group_channels(),
+                 norm.at(sample, 0) + chunk, norm.pieces);
+  };
+  const auto affine = [&](float* means, int64_t sample, bool first) {
+    for (int64_t c = 0; c < s.channels; ++c) means[c] = 0;
+    for (int64_t group = 0; group < s.groups; ++group) {
+      const Moments statistic = norm.statistic(sample, group, first);
+      for (int64_t c = group * s.group_channels(); c < (group + 1) * s.group_channels(); ++c) {
+        const Affine a = norm_affine(p.parameters, sample, c, statistic.mean, statistic.squares);
+        means[c] = a.mean;
+        means[s.channels + c] = a.gain;
+        means[2 * s.channels + c] = a.offset;
+      }
+    }
+  };
+  const auto finish = [&](const float* means, int64_t sample, int64_t chunk) {
+    const int64_t first = chunk * pixels, at = sample * size + first * s.channels;
+    finish_with.pixels(x + at, out + at, std::min(pixels, s.spatial - first), s.channels, means, p.param, streaming);
+  };
+
+  const int64_t bytes = size * static_cast<int64_t>(sizeof(T));
+  if (!p.given && !s.joint && bytes <= kCachedBytes && balanced(s.batch)) {
+    parallel_for(s.batch, kGrain / size, [&](int64_t begin, int64_t end) {
+      ChannelSums sums(s.channels);
+      std::vector<float> means(3 * s.channels);
+      for (int64_t sample = begin; sample < end; ++sample) {
+        for (int64_t chunk = 0; chunk < norm.pieces; ++chunk) measure(sums, sample, chunk);
+        affine(means.data(), sample, true);
+        for (int64_t chunk = norm.pieces; chunk-- > 0;) finish(means.data(), sample, chunk);
+      }
+      finish_streaming();
+    });
+    return;
+  }
+  const int64_t all = s.batch * norm.pieces, grain = kGrain / (std::min(pixels, s.spatial) * s.channels);
+  if (!p.given)
+    parallel_for(all, grain, [&](int64_t begin, int64_t end) {
+      ChannelSums sums(s.channels);
+      for (int64_t i = begin; i < end; ++i) measure(sums, i / norm.pieces, i % norm.pieces);
+    });
+  parallel_for(all, grain, [&](int64_t begin, int64_t end) {
+    std::vector<float> means(3 * s.channels);
+    int64_t known = -1;
+    for (int64_t i = end - 1; i >= begin; --i) {
+      const int64_t sample = i / norm.pieces, chunk = i % norm.pieces;
+      if (sample != known || chunk == 0) affine(means.data(), sample, chunk == 0);
+      known = sample;
+      finish(means.data(), sample, chunk);
+    }
+    finish_streaming();
+  });
+}
+
+}  // namespace
+
+void group_norm_act(const GroupNormAct& p) {
+  dispatch_dtype(p.dtype, [&](auto* type) {
+    using T = std::remove_pointer_t<decltype(type)>;
+    dispatch_activation(p.act, [&](auto act) {
+      constexpr Activation A = decltype(act)::value;
+      const Finish<T> finish{finish_run<A, T>, finish_pixels<A, T>};
+      p.shape.channels_last ? channels_last<T>(p, finish) : contiguous<T>(p, finish);
+    });
+  });
+}
+
+}  // namespace genfast::GENFAST_ISA
