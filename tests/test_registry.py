@@ -67,6 +67,8 @@ def test_opcheck(op: Op, sample: Sample) -> None:
     torch.library.opcheck(op.overload, sample.args, test_utils=("test_schema", "test_faketensor"))
 
 
+# The check itself looks at the gradients of what an op computes in between.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 @pytest.mark.parametrize("op", ops.values(), ids=lambda op: op.name)
 def test_traces_with_gradients(op: Op) -> None:
     args = list(samples(op)[0].args)

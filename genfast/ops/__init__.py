@@ -2,6 +2,7 @@
 
 from genfast.ops import _template  # noqa: F401  (what a new op is copied from)
 from genfast.ops import bias_act_gradient as _bias_act_gradient  # noqa: F401  (registers the op)
+from genfast.ops._conv.weights import forget_packed
 from genfast.ops.add_noise import add_noise
 from genfast.ops.attention import attention
 from genfast.ops.bias_act import bias_act
@@ -21,6 +22,7 @@ __all__ = [
     "conv2d_act",
     "conv_transpose2d_act",
     "diffusion_loss",
+    "forget_packed",
     "group_norm_act",
     "loss_weight",
     "normal_noise",

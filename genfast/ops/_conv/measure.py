@@ -11,8 +11,8 @@ from torch import Tensor
 from genfast.backend import native
 from genfast.numerics import MAX_ERROR, RMS_ERROR, current
 from genfast.ops._conv.arguments import out_size
-from genfast.ops._conv.finish import bias_act
 from genfast.ops._conv.problem import WORTH_MEASURING, Candidate, Epilogue, Problem
+from genfast.ops.bias_act.reference import bias_act
 from genfast.ops.normal_noise import normal_noise
 from genfast.tuning import Choice
 

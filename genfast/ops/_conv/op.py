@@ -15,10 +15,10 @@ from genfast.ops._activation import find
 from genfast.ops._check import STORAGE
 from genfast.ops._conv import plan
 from genfast.ops._conv.arguments import check_operands, named_padding, out_shape, pair, problem
-from genfast.ops._conv.finish import bias_act
 from genfast.ops._conv.gradient import convolution
 from genfast.ops._conv.plan import Plan
 from genfast.ops._conv.problem import Epilogue
+from genfast.ops.bias_act import fused
 
 _any_autocast = torch._C._is_any_autocast_enabled
 _grad_enabled = torch.is_grad_enabled
@@ -167,7 +167,7 @@ class ConvOp:
         """The op where gradients are wanted: convolution, then bias_act, whose backward is one pass."""
         geometry, numbers = self._split(options)
         z = convolution(x, w, self.transposed, *geometry)
-        return bias_act(z, b, residual, 1, *numbers)
+        return fused(z, b, residual, 1, *numbers)
 
     def _fake(self, x: Tensor, w: Tensor, b: Tensor | None, residual: Tensor | None, *options: Any) -> Tensor:
         geometry, _ = self._split(options)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from genfast.ops._activation import NAMES
-from genfast.ops._conv.finish import finish_
 from genfast.ops._conv.problem import Candidate, Epilogue, Problem, Run
+from genfast.ops.bias_act import finish_
 
 _PLAIN = Epilogue()
 

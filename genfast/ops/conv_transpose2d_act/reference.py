@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genfast.ops._conv.arguments import dense_format
-from genfast.ops._conv.finish import bias_act
+from genfast.ops.bias_act.reference import bias_act
 
 
 def conv_transpose2d_act(
