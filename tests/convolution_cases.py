@@ -90,12 +90,12 @@ class Call:
             True,
         )  # fmt: skip
 
-    def run(self, candidate: Candidate, epilogue: Epilogue, alone: bool = False) -> Tensor:
-        """The candidate's result; ``alone`` without bias and residual."""
+    def run(self, candidate: Candidate, epilogue: Epilogue, alone: bool = False, device: str = "cpu") -> Tensor:
+        """The candidate's result, on the CPU; ``alone`` without bias and residual."""
         assert candidate.supports(self.problem)
-        packed = candidate.pack(self.problem, self.weight)
-        rest = (None, None) if alone else (self.bias, self.residual)
-        found = candidate.run(self.problem, self.x, packed, *rest, epilogue)
+        packed = candidate.pack(self.problem, self.weight.to(device))
+        rest = (None, None) if alone else (self.bias.to(device), self.residual.to(device))
+        found = candidate.run(self.problem, self.x.to(device), packed, *rest, epilogue).cpu()
         assert found.dtype == self.case.dtype and found.is_contiguous(memory_format=self.problem.memory_format)
         return found
 

@@ -20,6 +20,12 @@ pytestmark = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Convolutions of float32, not of TF32."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
+
 def samples(op: Op) -> list[Sample]:
     return list(op.samples(torch.Generator().manual_seed(47)))
 
@@ -76,7 +82,8 @@ def test_runs_on_the_current_stream(op: Op) -> None:
         found = proof.results(op.run(*late))
     stream.synchronize()
     for got, want in zip(found, wanted, strict=True):
-        torch.testing.assert_close(got.cpu(), want, rtol=1e-6, atol=0)
+        # Sums of another order differ; what came too late is far off.
+        torch.testing.assert_close(got.cpu(), want, rtol=1e-6, atol=0 if op.bitwise else 1e-4)
 
 
 @pytest.mark.parametrize("op", ops.values(), ids=lambda op: op.name)

@@ -1,5 +1,6 @@
-"""The Triton kernels on a GPU: the CPU's bits."""
+"""The Triton kernels on a GPU: the CPU's bits, or its accuracy."""
 
+import proof
 import pytest
 import torch
 
@@ -20,6 +21,12 @@ NATIVE = [
     for sample in op.samples(torch.Generator().manual_seed(21))
     if op.native_dtypes(*sample.args)
 ]
+
+
+@pytest.fixture(autouse=True)
+def full_precision(monkeypatch):
+    """Convolutions of float32, not of TF32."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
 
 
 def to_device(value, device):
@@ -44,11 +51,10 @@ def test_sample(op, sample):
         got = outputs(op.run(*(to_device(argument, "cuda") for argument in sample.args)))
     expected = outputs(op.run(*sample.args))
     if not op.bitwise:
-        torch.testing.assert_close(got[0].cpu(), expected[0], rtol=5e-7, atol=0)
-        got, expected = got[1:], expected[1:]
-        if genfast.backends()["cpu"] is not None:
-            torch.testing.assert_close(got[0].cpu(), expected[0])
+        proof.check_values(op, sample, [result.cpu() for result in got])
+        if op.name != "diffusion_loss" or genfast.backends()["cpu"] is not None:
             return
+        got, expected = got[1:], expected[1:]
     for result, wanted in zip(got, expected, strict=True):
         assert_same(result, wanted)
 
