@@ -209,7 +209,7 @@ GENFAST_HD void finish_streaming() {
 #endif
 }
 
-// The first n < kLanes elements.
+// The first n < kLanes elements; with masks where there are any, else by way of memory.
 template <class T>
 GENFAST_HD VF load_some(const T* p, int64_t n) {
   alignas(64) T padded[kLanes] = {};
@@ -222,6 +222,30 @@ GENFAST_HD void store_some(T* p, VF x, int64_t n) {
   store(padded, x);
   std::memcpy(p, padded, n * sizeof(T));
 }
+
+#if defined(__AVX512F__)
+template <>
+GENFAST_HD VF load_some(const float* p, int64_t n) {
+  return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p);
+}
+template <>
+GENFAST_HD void store_some(float* p, VF x, int64_t n) {
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), x);
+}
+#elif defined(__AVX2__)
+GENFAST_HD __m256i first_lanes(int64_t n) {
+  const VI lane = {0, 1, 2, 3, 4, 5, 6, 7};
+  return (__m256i)(lane < static_cast<int32_t>(n));
+}
+template <>
+GENFAST_HD VF load_some(const float* p, int64_t n) {
+  return _mm256_maskload_ps(p, first_lanes(n));
+}
+template <>
+GENFAST_HD void store_some(float* p, VF x, int64_t n) {
+  _mm256_maskstore_ps(p, first_lanes(n), x);
+}
+#endif
 
 }  // namespace GENFAST_ISA
 }  // namespace genfast

@@ -13,6 +13,7 @@ namespace genfast {
 
 // Output channels of a panel of packed weights. The last panel has 16 where these are enough.
 constexpr int64_t kPanel = 32, kHalfPanel = 16;
+constexpr int kMostPoints = 36;
 
 struct Winograd {
   ConvAct conv;  // `weight` is packed

@@ -19,56 +19,72 @@ Area read_by(const Tiling& t, const Segment& s) {
   return {y, x, std::max<int64_t>(bottom - y, 0), std::max<int64_t>(right - x, 0)};
 }
 
-// The addresses of one tile's pixels. `origin` is where the image's pixel (0, 0) is or would be.
+// The addresses of one tile's pixels.
 template <class T>
-void address(const Tiling& t, int64_t y, int64_t x, intptr_t origin, int64_t row, int64_t pixel, const T* zeros,
-             const T** table) {
+struct Pixels {
+  const T* at[kMostPoints];
+};
+
+// `origin` is the address of the image's pixel (0, 0), which may be outside of what is kept of the image.
+template <class T>
+void locate(const Tiling& t, int64_t y, int64_t x, intptr_t origin, int64_t row, int64_t pixel, const T* zeros,
+            Pixels<T>& pixels) {
   const ConvAct& c = t.conv;
-  for (int64_t i = y - c.pad_h; i < y - c.pad_h + t.alpha; ++i)
-    for (int64_t j = x - c.pad_w; j < x - c.pad_w + t.alpha; ++j) {
-      const bool inside = i >= 0 && i < c.in_height && j >= 0 && j < c.in_width;
-      *table++ = inside ? reinterpret_cast<const T*>(origin) + (i * row + j * pixel) : zeros;
+  y -= c.pad_h, x -= c.pad_w;
+  const T** at = pixels.at;
+  const bool whole = y >= 0 && y + t.alpha <= c.in_height && x >= 0 && x + t.alpha <= c.in_width;
+  for (int64_t i = y; i < y + t.alpha; ++i) {
+    const T* const first = reinterpret_cast<const T*>(origin) + (i * row + x * pixel);
+    for (int64_t j = 0; j < t.alpha; ++j) {
+      const bool inside = whole || (i >= 0 && i < c.in_height && x + j >= 0 && x + j < c.in_width);
+      *at++ = inside ? first + j * pixel : zeros;
     }
+  }
+}
+
+// Two rows of V, of the pixels load_pixel(0 .. alpha^2).
+template <int kTile, int kPair, class Load>
+GENFAST_HD void transform_pair(Load load_pixel, float* v, int64_t stride) {
+  using Rows = Points<kTile>;
+  constexpr int kAlpha = kTile + 2;
+  VF rows[2][kAlpha];
+#pragma GCC unroll 8
+  for (int j = 0; j < kAlpha; ++j) {
+    VF d[kAlpha];
+#pragma GCC unroll 8
+    for (int i = 0; i < kAlpha; ++i) d[i] = load_pixel(i * kAlpha + j);
+    Rows::template input<kPair>(d, rows[0][j], rows[1][j]);
+  }
+#pragma GCC unroll 2
+  for (int r = 0; r < 2; ++r) {
+    float* const row = v + Rows::kPairs[kPair][r] * kAlpha * stride;
+    const auto store_pair = [&](auto pair) GENFAST_INLINE_LAMBDA {
+      VF x, y;
+      Rows::template input<pair()>(rows[r], x, y);
+      store(row + Rows::kPairs[pair()][0] * stride, x);
+      store(row + Rows::kPairs[pair()][1] * stride, y);
+    };
+    store_pair(std::integral_constant<int, 0>{});
+    store_pair(std::integral_constant<int, 1>{});
+    if constexpr (kTile == 4) store_pair(std::integral_constant<int, 2>{});
+  }
 }
 
 template <int kTile, class Load>
-GENFAST_HD void transform(Load load_pixel, float* v, int64_t stride) {
-  constexpr int kAlpha = kTile + 2;
-  VF w[kAlpha][kAlpha];
-#pragma GCC unroll 8
-  for (int j = 0; j < kAlpha; ++j) {
-    VF d[kAlpha], column[kAlpha];
-#pragma GCC unroll 8
-    for (int i = 0; i < kAlpha; ++i) d[i] = load_pixel(i * kAlpha + j);
-    Points<kTile>::input(d, column);
-#pragma GCC unroll 8
-    for (int i = 0; i < kAlpha; ++i) w[i][j] = column[i];
-  }
-#pragma GCC unroll 8
-  for (int i = 0; i < kAlpha; ++i) {
-    VF row[kAlpha];
-    Points<kTile>::input(w[i], row);
-#pragma GCC unroll 8
-    for (int j = 0; j < kAlpha; ++j) store(v + (i * kAlpha + j) * stride, row[j]);
-  }
+GENFAST_HD void transform_all(Load load_pixel, float* v, int64_t stride) {
+  transform_pair<kTile, 0>(load_pixel, v, stride);
+  transform_pair<kTile, 1>(load_pixel, v, stride);
+  if constexpr (kTile == 4) transform_pair<kTile, 2>(load_pixel, v, stride);
 }
 
-// `table` holds the addresses of all the tiles, of channel 0.
+// One tile, `channels` of it from `channel` on, at most kLanes.
 template <int kTile, class T>
-void transform_channels_last(const Tiling& t, int64_t rows, int64_t first, int64_t last, const T* const* table,
-                             float* v) {
-  const int64_t stride = v_stride(t, rows), whole = t.conv.in_channels / kLanes;
-  for (int64_t r = 0; r < rows; ++r, table += t.points) {
-    for (int64_t block = first; block < last; ++block) {
-      float* const out = v + (block * rows + r) * kLanes;
-      const int64_t channel = block * kLanes;
-      if (block < whole)
-        transform<kTile>([&](int k) { return load(table[k] + channel); }, out, stride);
-      else
-        transform<kTile>([&](int k) { return load_first(table[k] + channel, t.conv.in_channels - channel); }, out,
+void transform(const Pixels<T>& pixels, int64_t channel, int64_t channels, float* v, int64_t stride) {
+  if (channels >= kLanes)
+    transform_all<kTile>([&](int k) GENFAST_INLINE_LAMBDA { return load(pixels.at[k] + channel); }, v, stride);
+  else
+    transform_all<kTile>([&](int k) GENFAST_INLINE_LAMBDA { return load_some(pixels.at[k] + channel, channels); }, v,
                          stride);
-    }
-  }
 }
 
 // Turns n pixels of kLanes planes into pixels of kLanes channels; writes whole groups of kLanes pixels.
@@ -82,7 +98,7 @@ void transpose_run(const T* x, int64_t plane, int64_t channels, int64_t n, float
     } else {
       const int64_t left = n - p;
       for (int c = 0; c < kLanes; ++c)
-        z[c] = c >= channels ? VF{} : left < kLanes ? load_first(x + c * plane + p, left) : load(x + c * plane + p);
+        z[c] = c >= channels ? VF{} : left < kLanes ? load_some(x + c * plane + p, left) : load(x + c * plane + p);
     }
     transpose(z);
 #pragma GCC unroll 16
@@ -102,8 +118,8 @@ void transpose_area(const Tiling& t, const Area& a, const T* image, int64_t chan
 template <int kTile, class T>
 void contiguous(const Tiling& t, int64_t begin, int64_t rows, int64_t first, int64_t last, float* v, char* scratch) {
   const ConvAct& c = t.conv;
-  auto** const table = reinterpret_cast<const float**>(scratch);
-  auto* const zeros = reinterpret_cast<float*>(table + rows * t.points);
+  auto* const tiles = reinterpret_cast<Pixels<float>*>(scratch);
+  auto* const zeros = reinterpret_cast<float*>(tiles + rows);
   float* const slab = zeros + kLanes;
   store(zeros, VF{});
   int64_t position = 0;
@@ -112,8 +128,7 @@ void contiguous(const Tiling& t, int64_t begin, int64_t rows, int64_t first, int
     const auto origin = reinterpret_cast<intptr_t>(slab) +
                         (position - a.y * a.width - a.x) * kLanes * static_cast<int64_t>(sizeof(float));
     for (int64_t k = 0; k < s.count; ++k)
-      address<float>(t, s.y, s.x + k * kTile, origin, a.width * kLanes, kLanes, zeros,
-                     table + (s.first + k) * t.points);
+      locate<float>(t, s.y, s.x + k * kTile, origin, a.width * kLanes, kLanes, zeros, tiles[s.first + k]);
     position += a.height * a.width;
   });
   const int64_t plane = c.in_height * c.in_width, stride = v_stride(t, rows);
@@ -124,27 +139,28 @@ void contiguous(const Tiling& t, int64_t begin, int64_t rows, int64_t first, int
       const T* image = static_cast<const T*>(c.x) + (s.image * c.in_channels + block * kLanes) * plane;
       transpose_area(t, a, image, c.in_channels - block * kLanes, to);
       to += a.height * a.width * kLanes;
+      for (int64_t r = s.first; r < s.first + s.count; ++r)
+        transform<kTile>(tiles[r], 0, kLanes, v + (block * rows + r) * kLanes, stride);
     });
-    const float* const* pixels = table;
-    for (int64_t r = 0; r < rows; ++r, pixels += t.points)
-      transform<kTile>([&](int k) { return load(pixels[k]); }, v + (block * rows + r) * kLanes, stride);
   }
 }
 
 template <int kTile, class T>
 void channels_last(const Tiling& t, int64_t begin, int64_t rows, int64_t first, int64_t last, float* v, char* scratch) {
   const ConvAct& c = t.conv;
-  auto** const table = reinterpret_cast<const T**>(scratch);
-  auto* const zeros = reinterpret_cast<T*>(table + rows * t.points);
+  const int64_t pixel = c.in_channels, row = c.in_width * pixel, stride = v_stride(t, rows);
+  auto* const zeros = reinterpret_cast<T*>(scratch);
   std::fill_n(zeros, c.in_channels, T{});
   for_each_segment(t, begin, rows, rows, [&](const Segment& s) {
-    const auto image =
-        reinterpret_cast<intptr_t>(static_cast<const T*>(c.x) + s.image * c.in_height * c.in_width * c.in_channels);
-    for (int64_t k = 0; k < s.count; ++k)
-      address<T>(t, s.y, s.x + k * kTile, image, c.in_width * c.in_channels, c.in_channels, zeros,
-                 table + (s.first + k) * t.points);
+    const auto image = reinterpret_cast<intptr_t>(static_cast<const T*>(c.x) + s.image * c.in_height * row);
+    for (int64_t k = 0; k < s.count; ++k) {
+      Pixels<T> tile;
+      locate<T>(t, s.y, s.x + k * kTile, image, row, pixel, zeros, tile);
+      for (int64_t block = first; block < last; ++block)
+        transform<kTile>(tile, block * kLanes, c.in_channels - block * kLanes,
+                         v + (block * rows + s.first + k) * kLanes, stride);
+    }
   });
-  transform_channels_last<kTile, T>(t, rows, first, last, table, v);
 }
 
 }  // namespace
@@ -152,7 +168,9 @@ void channels_last(const Tiling& t, int64_t begin, int64_t rows, int64_t first, 
 int64_t input_scratch(const Tiling& t, int64_t rows) {
   // A segment's area has at most alpha^2 pixels per tile; a run of pixels ends in a whole vector.
   const int64_t slab = (rows * t.points + kLanes + 1) * kLanes, zeros = t.channel_blocks * kLanes;
-  return rows * t.points * static_cast<int64_t>(sizeof(void*)) + std::max(slab, zeros) * 4;
+  const int64_t pixels =
+      rows * static_cast<int64_t>(sizeof(Pixels<float>)) + slab * static_cast<int64_t>(sizeof(float));
+  return std::max(pixels, zeros * static_cast<int64_t>(sizeof(float)));
 }
 
 void transform_input(const Tiling& t, int64_t begin, int64_t rows, int64_t first, int64_t last, float* v,

@@ -75,38 +75,5 @@ GENFAST_HD void transpose(VF z[kLanes]) {
 #endif
 }
 
-// The first n < kLanes elements, the others 0; without a detour through memory where there are masks.
-template <class T>
-GENFAST_HD VF load_first(const T* p, int64_t n) {
-  return load_some(p, n);
-}
-template <class T>
-GENFAST_HD void store_first(T* p, VF x, int64_t n) {
-  store_some(p, x, n);
-}
-#if defined(__AVX512F__)
-template <>
-GENFAST_HD VF load_first(const float* p, int64_t n) {
-  return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p);
-}
-template <>
-GENFAST_HD void store_first(float* p, VF x, int64_t n) {
-  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), x);
-}
-#elif defined(__AVX2__)
-GENFAST_HD __m256i first_lanes(int64_t n) {
-  const VI index = {0, 1, 2, 3, 4, 5, 6, 7};
-  return (__m256i)(index < static_cast<int32_t>(n));
-}
-template <>
-GENFAST_HD VF load_first(const float* p, int64_t n) {
-  return _mm256_maskload_ps(p, first_lanes(n));
-}
-template <>
-GENFAST_HD void store_first(float* p, VF x, int64_t n) {
-  _mm256_maskstore_ps(p, first_lanes(n), x);
-}
-#endif
-
 }  // namespace GENFAST_ISA
 }  // namespace genfast

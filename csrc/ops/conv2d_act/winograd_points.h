@@ -1,4 +1,5 @@
 // The one-dimensional transforms of F(m, 3): B^T d of alpha inputs, A^T x of alpha products, and G g of three taps.
+// B^T comes in pairs of rows, kPairs, so that a pair of them through a whole tile fits into the registers.
 #pragma once
 
 #include "common/simd.h"
@@ -12,11 +13,17 @@ struct Points;
 // 0, 1, -1, inf.
 template <>
 struct Points<2> {
-  static GENFAST_HD void input(const VF d[4], VF v[4]) {
-    v[0] = d[0] - d[2];
-    v[1] = d[1] + d[2];
-    v[2] = d[2] - d[1];
-    v[3] = d[3] - d[1];
+  static constexpr int kPairs[2][2] = {{0, 3}, {1, 2}};
+
+  template <int kPair>
+  static GENFAST_HD void input(const VF d[4], VF& x, VF& y) {
+    if constexpr (kPair == 0) {
+      x = d[0] - d[2];
+      y = d[3] - d[1];
+    } else {
+      x = d[1] + d[2];
+      y = d[2] - d[1];
+    }
   }
   static GENFAST_HD void output(const VF x[4], VF y[2]) {
     y[0] = x[0] + (x[1] + x[2]);
@@ -39,15 +46,20 @@ struct Points<4> {
 
   static GENFAST_HD VF constant(double x) { return Simd::splat(static_cast<float>(x)); }
 
-  static GENFAST_HD void input(const VF d[6], VF v[6]) {
-    const VF even_a = Simd::fma(constant(-bb), d[2], d[4]), odd_a = constant(a) * Simd::fma(constant(-bb), d[1], d[3]);
-    const VF even_b = Simd::fma(constant(-aa), d[2], d[4]), odd_b = constant(b) * Simd::fma(constant(-aa), d[1], d[3]);
-    v[0] = Simd::fma(constant(aa * bb), d[0], Simd::fma(constant(-aa - bb), d[2], d[4]));
-    v[1] = even_a + odd_a;
-    v[2] = even_a - odd_a;
-    v[3] = even_b + odd_b;
-    v[4] = even_b - odd_b;
-    v[5] = Simd::fma(constant(aa * bb), d[1], Simd::fma(constant(-aa - bb), d[3], d[5]));
+  static constexpr int kPairs[3][2] = {{0, 5}, {1, 2}, {3, 4}};
+
+  template <int kPair>
+  static GENFAST_HD void input(const VF d[6], VF& x, VF& y) {
+    if constexpr (kPair == 0) {
+      x = Simd::fma(constant(aa * bb), d[0], Simd::fma(constant(-aa - bb), d[2], d[4]));
+      y = Simd::fma(constant(aa * bb), d[1], Simd::fma(constant(-aa - bb), d[3], d[5]));
+    } else {
+      constexpr double own = kPair == 1 ? a : b, other = kPair == 1 ? bb : aa;
+      const VF even = Simd::fma(constant(-other), d[2], d[4]);
+      const VF odd = constant(own) * Simd::fma(constant(-other), d[1], d[3]);
+      x = even + odd;
+      y = even - odd;
+    }
   }
   static GENFAST_HD void output(const VF x[6], VF y[4]) {
     const VF sum_a = x[1] + x[2], difference_a = x[1] - x[2], sum_b = x[3] + x[4], difference_b = x[3] - x[4];
