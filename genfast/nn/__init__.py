@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from genfast.nn._layer import FusedLayer, FusedModule, set_fused
-from genfast.nn._standin_norm import GroupNormAct
 from genfast.nn.bias_act import BiasAct
 from genfast.nn.conv import ConvAct2d, ConvTransposeAct2d
+from genfast.nn.fold import fold_batch_norm_
 from genfast.nn.linear import LinearAct
+from genfast.nn.norm import BatchNormAct2d, GroupNormAct, InstanceNormAct2d, fold_batch_norm
 from genfast.nn.replace import Replacement, accelerate
 
 __all__ = [
+    "BatchNormAct2d",
     "BiasAct",
     "ConvAct2d",
     "ConvTransposeAct2d",
     "FusedLayer",
     "FusedModule",
     "GroupNormAct",
+    "InstanceNormAct2d",
     "LinearAct",
     "Replacement",
     "accelerate",
+    "fold_batch_norm",
+    "fold_batch_norm_",
     "set_fused",
 ]
