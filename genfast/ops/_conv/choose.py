@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from functools import cache
 
 import torch
@@ -12,10 +10,10 @@ from genfast import tuning
 from genfast.backend import forced_backend, native
 from genfast.numerics import current
 from genfast.ops._activation import NAMES
+from genfast.ops._conv import direct, general, gpu, gpu_triton, vendor, winograd
 from genfast.ops._conv.measure import measure
 from genfast.ops._conv.problem import Candidate, Epilogue, Problem
 
-_MODULES = ("vendor", "general", "winograd", "direct", "gpu", "gpu_triton")
 _WORTH_MEASURING = 2e6
 """Fewer operations than this take microseconds: the cost of the call decides, and that is eager PyTorch's."""
 
@@ -23,12 +21,8 @@ _WORTH_MEASURING = 2e6
 @cache
 def candidates() -> tuple[Candidate, ...]:
     """Every candidate there is, PyTorch's own convolution first."""
-    found: list[Candidate] = []
-    for name in _MODULES:
-        module = f"genfast.ops._conv.{name}"
-        if importlib.util.find_spec(module) is not None:
-            found += importlib.import_module(module).CANDIDATES
-    return tuple(found)
+    modules = (vendor, general, winograd, direct, gpu, gpu_triton)
+    return tuple(candidate for module in modules for candidate in module.CANDIDATES)
 
 
 def key_of(problem: Problem, kept: bool) -> str:

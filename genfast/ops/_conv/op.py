@@ -21,7 +21,6 @@ from genfast.ops._conv.problem import Epilogue
 from genfast.ops.bias_act import fused
 
 _any_autocast = torch._C._is_any_autocast_enabled
-_grad_enabled = torch.is_grad_enabled
 
 
 class ConvOp:
@@ -141,20 +140,9 @@ class ConvOp:
         geometry, numbers = self._split(options)
         stride, padding, dilation, output_padding, groups = geometry
         posed = problem(
-            self.name,
-            name,
-            self.transposed,
-            x,
-            w,
-            b,
-            residual,
-            stride,
-            padding,
-            dilation,
-            output_padding,
-            groups,
+            self.name, name, self.transposed, x, w, b, residual, stride, padding, dilation, output_padding, groups,
             numbers[0],
-        )
+        )  # fmt: skip
         return plan.plan(name, posed, Epilogue(*numbers))
 
     def _on(self, name: str) -> Callable[..., Tensor]:

@@ -98,8 +98,7 @@ def context() -> Hashable:
     """What a choice depends on beside the arguments."""
     return (
         _forced.get(), _emulator.get(), current_numerics(), tuning.generation(), torch.get_num_threads(),
-        weights.instruction_set(),
-        torch._C._get_mkldnn_enabled(),
+        weights.instruction_set(), torch._C._get_mkldnn_enabled(),
     )  # fmt: skip
 
 
