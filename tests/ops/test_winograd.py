@@ -15,7 +15,7 @@ from genfast.ops._activation import CODES
 from genfast.ops._conv.problem import Epilogue, Problem
 from genfast.ops._conv.winograd import FEWEST_EXACT_CHANNELS, Winograd, pack
 
-KERNELS = [Winograd(2, exact=True), Winograd(4, exact=False)]
+KERNELS = [Winograd(2), Winograd(4)]
 PLAIN = Epilogue()
 CHANNELS = (1, 2, 3, 8, 15, 16, 17, 31, 32, 33, 40)
 # Of values near 1; a 4x4 tile's float32 error is a few units in the last place of the largest product.
@@ -135,12 +135,10 @@ def test_errors_are_as_declared(kernel, channels, rms, largest, instruction_set,
     assert found_rms <= rms and found_largest <= largest
 
 
-def test_every_problem_has_one_exact_and_one_fast_kernel():
-    x = torch.empty(1, 64, 8, 8)
-    assert not Winograd(4, exact=True).supports(problem_of(x, 64, (1, 1)))
-    assert Winograd(4, exact=False).supports(problem_of(x, 64, (1, 1)))
-    many = torch.empty(1, FEWEST_EXACT_CHANNELS, 8, 8)
-    assert Winograd(4, exact=True).supports(problem_of(many, 64, (1, 1)))
-    assert not Winograd(4, exact=False).supports(problem_of(many, 64, (1, 1)))
-    assert not any(k.supports(problem_of(x.double(), 64, (1, 1))) for k in KERNELS)
-    assert not any(k.supports(problem_of(x, 64, (3, 1))) for k in KERNELS)
+def test_what_is_supported_and_what_is_exact():
+    few, many = torch.empty(1, 64, 8, 8), torch.empty(1, FEWEST_EXACT_CHANNELS, 8, 8)
+    assert [k.is_exact(problem_of(few, 64, (1, 1))) for k in KERNELS] == [True, False]
+    assert [k.is_exact(problem_of(many, 64, (1, 1))) for k in KERNELS] == [True, True]
+    assert all(k.supports(problem_of(few, 64, (2, 0))) for k in KERNELS)
+    assert not any(k.supports(problem_of(few.double(), 64, (1, 1))) for k in KERNELS)
+    assert not any(k.supports(problem_of(few, 64, (3, 1))) for k in KERNELS)

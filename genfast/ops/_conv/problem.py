@@ -85,7 +85,7 @@ class Candidate(ABC):
         name: what a saved choice calls it; unique.
         backend: "cpu", "cuda" or "triton" for kernels of ours, which :func:`genfast.backend` selects by that name;
             "vendor" for those of PyTorch.
-        exact: its error against float64 is not above the vendor library's.
+        exact: its error against float64 is not above the vendor library's; :meth:`is_exact` where that depends.
     """
 
     name: str
@@ -95,6 +95,9 @@ class Candidate(ABC):
     @abstractmethod
     def supports(self, problem: Problem) -> bool:
         """Whether it can compute the problem on this machine, now."""
+
+    def is_exact(self, problem: Problem) -> bool:
+        return self.exact
 
     def pack(self, problem: Problem, weight: Tensor) -> Tensor:
         """The weight as :meth:`run` wants it. Kept and handed in again until the weight changes."""
