@@ -23,6 +23,7 @@ TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2.0**-8, torch.float16: 2.0**-
 GEOMETRIES = [
     ((3, 3), (1, 1), (1, 1), (1, 1)),
     ((4, 4), (2, 2), (1, 1), (1, 1)),
+    ((4, 3), (2, 1), (1, 1), (1, 1)),
     ((1, 1), (1, 1), (0, 0), (1, 1)),
     ((7, 5), (1, 2), (3, 0), (1, 1)),
     ((2, 3), (3, 2), (0, 2), (1, 2)),
@@ -44,22 +45,24 @@ def drawn(shape, dtype, channels_last=False) -> torch.Tensor:
     return torch.randn(shape).to(dtype).contiguous(memory_format=layout)
 
 
-def problem_of(x, weight, out, geometry, transposed, channels_last, act, bias, residual) -> Problem:
+def problem_of(
+    x, weight, out, geometry, transposed, channels_last, act, bias, residual, output_padding=(0, 0)
+) -> Problem:  # fmt: skip
     _, stride, padding, dilation = geometry
     return Problem(
         transposed=transposed, x=tuple(x.shape), weight=tuple(weight.shape), out=tuple(out.shape), stride=stride,
-        padding=padding, dilation=dilation, output_padding=(0, 0), groups=1, dtype=x.dtype,
+        padding=padding, dilation=dilation, output_padding=output_padding, groups=1, dtype=x.dtype,
         channels_last=channels_last, device="cpu", act=act, has_bias=bias is not None,
         has_residual=residual is not None,
     )  # fmt: skip
 
 
-def convolved(x, weight, geometry, transposed) -> torch.Tensor | None:
+def convolved(x, weight, geometry, transposed, output_padding=(0, 0)) -> torch.Tensor | None:
     """In float64; None where there is no such convolution."""
     _, stride, padding, dilation = geometry
     try:
         if transposed:
-            return F.conv_transpose2d(x.double(), weight.double(), None, stride, padding, 0, 1, dilation)
+            return F.conv_transpose2d(x.double(), weight.double(), None, stride, padding, output_padding, 1, dilation)
         return F.conv2d(x.double(), weight.double(), None, stride, padding, dilation)
     except RuntimeError:
         return None
@@ -73,13 +76,14 @@ def test_any_convolution(candidate, dtype, channels_last, instruction_set, reque
     torch.manual_seed(draw.getrandbits(32))
     tested = 0
     for geometry, transposed in itertools.product(GEOMETRIES, (False, True)):
-        for _ in range(3):
-            few, many = draw.choice((1, 2, 3, 4, 12)), draw.choice((1, 3, 5, 16, 33))
+        for _ in range(10 if candidate.name == "direct_filtered" and transposed and geometry[0][0] == 4 else 3):
+            few, many = draw.choice((1, 2, 3, 4, 6, 12)), draw.choice((1, 3, 5, 16, 33))
             channels, out_channels = (few, many) if "few_in" in candidate.name else (many, few)
             x = drawn((draw.choice((1, 3)), channels, draw.randint(1, 12), draw.randint(1, 40)), dtype, channels_last)
             shape = (channels, out_channels) if transposed else (out_channels, channels)
             weight = (torch.randn(*shape, *geometry[0]) / (channels * 9) ** 0.5).to(dtype)
-            wanted = convolved(x, weight, geometry, transposed)
+            more = tuple(draw.randint(0, int(transposed and stride > 1)) for stride in geometry[1])
+            wanted = convolved(x, weight, geometry, transposed, more)
             if wanted is None or wanted.numel() == 0:
                 continue
             bias = torch.randn(out_channels) if draw.random() < 0.5 else None
@@ -87,7 +91,7 @@ def test_any_convolution(candidate, dtype, channels_last, instruction_set, reque
             act = draw.choice(list(ACTIVATIONS))
             epilogue = draw.choice((Epilogue(CODES[act]), Epilogue(CODES[act], gain=1.5, clamp=1.0)))
             problem = problem_of(
-                x, weight, wanted, geometry, transposed, channels_last, epilogue.act, bias, residual
+                x, weight, wanted, geometry, transposed, channels_last, epilogue.act, bias, residual, more
             )  # fmt: skip
             if not candidate.supports(problem):
                 continue

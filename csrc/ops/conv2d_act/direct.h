@@ -12,12 +12,24 @@ constexpr int64_t kThreadWork = 1 << 20;  // multiplications that are worth a th
 struct DirectConv {
   ConvAct conv;
   bool transposed;
+
+  // Multiplications for a row of the output.
+  int64_t work_per_row() const {
+    return conv.in_channels * conv.out_channels * conv.kernel_h * conv.kernel_w * conv.out_width /
+           (transposed ? conv.stride_h * conv.stride_w : 1);
+  }
 };
 
 // Few output channels. Weights, in float: for each phase of the input's rows, each chunk of at most 12 / out_channels
 // of its kernel rows and each phase of the output's columns (direct_geometry.h), [in_channels, kernel columns of the
 // phase, kernel rows of the chunk, out_channels].
 GENFAST_CPU_KERNEL(direct_planar_few_out, DirectConv)
+
+// The same, of transposed convolutions with 4 kernel rows, stride 2, padding 1 and dilation 1 down the image, with
+// three quarters of the multiplications. Weights, in float: for even rows of input and for odd ones, for each phase of
+// the output's columns [in_channels, kernel columns of the phase, 2 (-w3, w0; w1, -w2), out_channels], then for each
+// phase [in_channels, kernel columns of the phase, out_channels] (w1 + w3; w2 + w0).
+GENFAST_CPU_KERNEL(direct_filtered, DirectConv)
 
 // Few input channels, or a 1x1 kernel; contiguous, not transposed. Weights, in float: for each chunk of 8 output
 // channels [kernel_h, in_channels, kernel_w, channels of the chunk].

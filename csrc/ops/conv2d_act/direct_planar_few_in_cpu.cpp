@@ -1,8 +1,5 @@
 // The rows of input that a row of output sees wait in a ring in the cache, for all output channels.
-#include "common/finish_row.h"
-#include "common/parallel.h"
-#include "direct.h"
-#include "direct_planar.h"
+#include "direct_sums.h"
 
 namespace genfast::GENFAST_ISA {
 namespace {
@@ -93,21 +90,12 @@ void image_rows(const Plan& plan, int64_t image, int64_t begin, int64_t end, flo
 void direct_planar_few_in(const DirectConv& p) {
   const ConvAct c = reshaped(p.conv);
   const Plan plan(c);
-  const int64_t work_per_row = c.in_channels * c.out_channels * c.kernel_h * c.kernel_w * c.out_width;
-  dispatch_dtype(c.dtype, [&](auto* type) {
-    using T = std::remove_pointer_t<decltype(type)>;
-    parallel_for(c.batch * c.out_height, ceil_divide(kThreadWork, work_per_row), [&](int64_t begin, int64_t end) {
-      float* memory = scratch(plan.scratch_size());
-      for (int64_t slot = 0; slot < plan.ring; ++slot) plan.row.clear(memory + slot * plan.row.size());
-      std::fill_n(memory + plan.ring * plan.row.size(), plan.row.size(), 0.0f);
-      while (begin < end) {
-        const int64_t image = begin / c.out_height, first = begin % c.out_height,
-                      rows = std::min(end - begin, c.out_height - first);
-        image_rows<T>(plan, image, first, first + rows, memory);
-        begin += rows;
-      }
-    });
-  });
+  for_rows(c, DirectConv{c, false}.work_per_row(), plan.scratch_size(),
+           [&](auto* type, int64_t image, int64_t begin, int64_t end, float* memory, bool first_image) {
+             for (int64_t k = 0; first_image && k < plan.ring; ++k) plan.row.clear(memory + k * plan.row.size());
+             if (first_image) std::fill_n(memory + plan.ring * plan.row.size(), plan.row.size(), 0.0f);
+             image_rows<std::remove_pointer_t<decltype(type)>>(plan, image, begin, end, memory);
+           });
 }
 
 }  // namespace genfast::GENFAST_ISA

@@ -80,6 +80,32 @@ class PlanarFewOut(_Direct):
         return torch.cat(parts)
 
 
+class Filtered(_Direct):
+    """The transposed 4x4 convolution of generators, stride 2, by minimal filtering of its rows
+    (csrc/ops/conv2d_act/direct_filtered_cpu.cpp)."""
+
+    name = "direct_filtered"
+
+    def supports(self, problem: Problem) -> bool:
+        p = problem
+        rows = p.weight[2], p.stride[0], p.padding[0], p.dilation[0]
+        return super().supports(p) and p.transposed and rows == (4, 2, 1, 1) and 2 * p.out[1] <= _MOST_ROWS
+
+    def speed(self, problem: Problem) -> float:
+        return 0.65 * _LANES / problem.out[1] * _filled(problem.x[3]) if problem.out[1] > 1 else 0.9
+
+    def pack(self, problem: Problem, weight: Tensor) -> Tensor:
+        w = weight.detach().float()  # [I, O, 4, kW]
+        w0, w1, w2, w3 = w.unbind(2)
+        parts = []
+        for of_differences, of_rows in (((-w3, w0), w1 + w3), ((w1, -w2), w2 + w0)):
+            both = torch.stack(of_differences, 2)
+            _, columns = _phases(problem, 1)
+            parts += [both[..., of].permute(0, 3, 2, 1).reshape(-1) for of in columns]
+            parts += [of_rows[..., of].permute(0, 2, 1).reshape(-1) for of in columns]
+        return torch.cat(parts)
+
+
 class PlanarFewIn(_Direct):
     """Few input channels, or a 1x1 kernel, contiguous: nothing is laid out anew."""
 
@@ -98,4 +124,4 @@ class PlanarFewIn(_Direct):
         return torch.cat([chunk.permute(2, 1, 3, 0).reshape(-1) for chunk in w.split(_CHUNK)])
 
 
-CANDIDATES: list[Candidate] = [PlanarFewOut(), PlanarFewIn()]
+CANDIDATES: list[Candidate] = [PlanarFewOut(), Filtered(), PlanarFewIn()]
