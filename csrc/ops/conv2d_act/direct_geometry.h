@@ -39,8 +39,13 @@ struct Axis {
     const int64_t last = transposed ? last_in(stride - 1) + left() : dilation * (kernel - 1) / stride;
     return ceil_divide(of_phase, lanes) * lanes + std::max<int64_t>(last, 0);
   }
-  // The most outputs between the first that input i meets and the last, and one more.
-  int64_t reach() const { return (kernel - 1) * dilation / (transposed ? 1 : stride) + 2 + (transposed ? stride : 0); }
+  // A power of two that is not less than the outputs from the first that an input meets to the last.
+  int64_t ring() const {
+    const int64_t least = (kernel - 1) * dilation / (transposed ? 1 : stride) + 2 + (transposed ? stride : 0);
+    int64_t ring = 1;
+    while (ring < least) ring *= 2;
+    return ring;
+  }
 
   // Kernel elements that an input of phase (in + pad) % stride meets.
   std::vector<int64_t> kernel_of_input(int64_t phase) const {

@@ -108,14 +108,15 @@ constexpr std::array<RowsOfVectors, kMaxRows + 1> multiply_rows_table(std::integ
   return {RowsOfVectors{}, multiply_rows_of<R + 1>(std::make_integer_sequence<int, vectors_for(R + 1)>{})...};
 }
 
-// The same over `columns`, in even parts.
+// The same over `columns`, in parts.
 inline void multiply_columns(int rows, int64_t columns, const RowTerms& p, NextRow& next) {
   static constexpr auto table = multiply_rows_table(std::make_integer_sequence<int, kMaxRows>{});
-  const int64_t vectors = ceil_divide(columns, kLanes), parts = ceil_divide(vectors, vectors_for(rows));
-  for (int64_t part = 0; part < parts; ++part) {
-    const int64_t begin = vectors * part / parts, end = vectors * (part + 1) / parts;
+  const int64_t vectors = (columns + kLanes - 1) / kLanes, most = vectors_for(rows);
+  for (int64_t begin = 0, size; begin < vectors; begin += size) {
+    const int64_t left = vectors - begin;
+    size = left <= most ? left : left < 2 * most ? (left + 1) / 2 : most;
     const Aside what = next.next < next.end ? next.what : Aside::nothing;
-    table[rows][end - begin][static_cast<int>(what)](p, begin * kLanes, next);
+    table[rows][size][static_cast<int>(what)](p, begin * kLanes, next);
     next.next = std::min(next.end, next.next + p.row_count * p.tap_count * (what == Aside::prefetch ? p.channels : 1));
   }
 }
@@ -184,7 +185,7 @@ class PlanarRow {
     if (channels_last) {
       transpose_row(x, columns_, channels_, plain, pitch, end + (phases_ > 1 ? channels_ * plain_pitch_ : 0));
     } else {
-      for (int64_t channel = 0; channel < channels_; ++channel)
+      for (int64_t channel = 0; channel < channels_ && (first < columns_ || phases_ > 1); ++channel)
         convert(plain + channel * pitch, x + channel * stride, phases_ > 1 ? 0 : first);
     }
     if (phases_ == 1) return;

@@ -23,7 +23,7 @@ struct Plan {
         columns(columns_of(p.conv, p.transposed)),
         row(p.conv.in_channels, columns.in, columns.left(), p.transposed ? 1 : columns.stride, columns.reach(kLanes)),
         phases(column_phases(columns, row)),
-        sums{static_cast<int64_t>(phases.size()), ceil_divide(phases[0].columns, kLanes) * kLanes, rows.reach()} {
+        sums{static_cast<int64_t>(phases.size()), ceil_divide(phases[0].columns, kLanes) * kLanes, rows.ring()} {
     const ConvAct& c = p.conv;
     const float* weight = static_cast<const float*>(c.weight);
     const int64_t most = std::max<int64_t>(1, kMaxRows / c.out_channels);

@@ -30,7 +30,7 @@ inline const float* interleave(const float* from, int64_t pitch, int64_t rows, i
 }
 
 struct SumsShape {
-  int64_t phases, pitch, ring;  // of columns; of a phase and channel; rows that wait
+  int64_t phases, pitch, ring;  // of columns; of a phase and channel; rows that may wait, a power of two
   int64_t row(const ConvAct& c) const { return c.out_channels * phases * pitch; }
   int64_t size(const ConvAct& c) const { return (ring + 2) * row(c); }
 };
@@ -39,15 +39,15 @@ struct SumsShape {
 class Sums {
  public:
   Sums(const ConvAct& c, SumsShape shape, int64_t image, int64_t begin, int64_t end, float* memory)
-      : c_(c), shape_(shape), image_(image), begin_(begin), end_(end), ring_(memory) {
-    unwanted_ = ring_ + shape.ring * shape.row(c);
-    line_ = unwanted_ + shape.row(c);
+      : c_(c), shape_(shape), row_(shape.row(c)), image_(image), begin_(begin), end_(end), ring_(memory) {
+    unwanted_ = ring_ + shape.ring * row_;
+    line_ = unwanted_ + row_;
   }
 
   bool wanted(int64_t o) const { return o >= begin_ && o < end_; }
   // Sums of rows that are not wanted have a place too.
   float* at(int64_t o, int64_t phase, int64_t channel) const {
-    float* row = wanted(o) ? ring_ + o % shape_.ring * shape_.row(c_) : unwanted_;
+    float* row = wanted(o) ? ring_ + (o & (shape_.ring - 1)) * row_ : unwanted_;
     return row + (phase * c_.out_channels + channel) * shape_.pitch;
   }
 
@@ -75,7 +75,7 @@ class Sums {
  private:
   const ConvAct& c_;
   SumsShape shape_;
-  int64_t image_, begin_, end_;
+  int64_t row_, image_, begin_, end_;
   float *ring_, *unwanted_, *line_;
 };
 
