@@ -1,4 +1,4 @@
-// The epilogue of rows of sums, for convolution kernels that keep their sums in float: one compiled copy for all of
+// The epilogue of rows of sums, for kernels that keep their sums in float: one compiled copy for all of
 // them, called per row, so that no kernel is compiled once per activation.
 #pragma once
 

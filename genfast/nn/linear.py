@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genfast.nn._layer import FusedLayer
-from genfast.nn._standin import linear_act
+from genfast.ops import linear_act
 
 
 class LinearAct(FusedLayer, nn.Linear):

@@ -10,6 +10,7 @@ from genfast.ops.conv2d_act import conv2d_act
 from genfast.ops.conv_transpose2d_act import conv_transpose2d_act
 from genfast.ops.diffusion_loss import diffusion_loss, loss_weight
 from genfast.ops.group_norm_act import group_norm_act
+from genfast.ops.linear_act import linear_act
 from genfast.ops.normal_noise import normal_noise
 from genfast.ops.sampler_step import StepOutput, sampler_step
 from genfast.ops.uniform_noise import uniform_noise
@@ -24,6 +25,7 @@ __all__ = [
     "diffusion_loss",
     "forget_packed",
     "group_norm_act",
+    "linear_act",
     "loss_weight",
     "normal_noise",
     "sampler_step",
