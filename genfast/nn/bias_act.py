@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from genfast.nn._layer import FusedLayer
-from genfast.nn._standin import bias_act
-from genfast.ops import _activation
+from genfast.ops import _activation, bias_act
 
 
 class BiasAct(FusedLayer):

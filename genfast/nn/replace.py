@@ -11,6 +11,7 @@ from torch import nn
 from genfast.nn._layer import FusedModule
 from genfast.nn.conv import ConvAct2d, ConvTransposeAct2d
 from genfast.nn.linear import LinearAct
+from genfast.nn.norm import BatchNormAct2d, GroupNormAct
 
 Activation = tuple[str, float | None]
 
@@ -73,10 +74,22 @@ def _linear(old: Any, epilogue: dict[str, Any]) -> FusedModule:
     return LinearAct(old.in_features, old.out_features, old.bias is not None, "meta", **epilogue)
 
 
+def _group_norm(old: Any, epilogue: dict[str, Any]) -> FusedModule:
+    return GroupNormAct(old.num_groups, old.num_channels, old.eps, old.affine, "meta", **epilogue)
+
+
+def _batch_norm(old: Any, epilogue: dict[str, Any]) -> FusedModule:
+    return BatchNormAct2d(
+        old.num_features, old.eps, old.momentum, old.affine, old.track_running_stats, "meta", **epilogue
+    )  # fmt: skip
+
+
 _MAKERS: dict[type, Callable[[Any, dict[str, Any]], FusedModule]] = {
     nn.Conv2d: _conv2d,
     nn.ConvTranspose2d: _conv_transpose2d,
     nn.Linear: _linear,
+    nn.GroupNorm: _group_norm,
+    nn.BatchNorm2d: _batch_norm,
 }
 
 
@@ -146,8 +159,8 @@ def accelerate(
 
     Args:
         model: any module that holds others.
-        kinds: the classes to replace, of ``nn.Conv2d``, ``nn.ConvTranspose2d``, ``nn.Linear``, ``nn.GroupNorm``;
-            None is all.
+        kinds: the classes to replace, of ``nn.Conv2d``, ``nn.ConvTranspose2d``, ``nn.Linear``, ``nn.GroupNorm`` and
+            ``nn.BatchNorm2d``; None is all.
         pairs_only: replace no layer without an activation behind it.
 
     Returns:

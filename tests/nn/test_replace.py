@@ -8,7 +8,20 @@ import pytest
 import torch
 from torch import nn
 
-from genfast.nn import ConvAct2d, ConvTransposeAct2d, FusedModule, LinearAct, accelerate, set_fused
+from genfast.nn import (
+    BatchNormAct2d,
+    ConvAct2d,
+    ConvTransposeAct2d,
+    FusedModule,
+    GroupNormAct,
+    LinearAct,
+    accelerate,
+    set_fused,
+)
+
+
+KINDS = {ConvAct2d, ConvTransposeAct2d, LinearAct, GroupNormAct, BatchNormAct2d}
+PAIRS = ["down.0", "down.2", "norm.0", "norm.2", "head.0"]
 
 
 class Net(nn.Module):
@@ -18,13 +31,14 @@ class Net(nn.Module):
         super().__init__()
         act = nn.LeakyReLU(0.2, inplace=True)
         self.down = nn.Sequential(nn.Conv2d(3, 8, 4, 2, 1), act, nn.Conv2d(8, 8, 3, padding="same"), act)
+        self.norm = nn.Sequential(nn.GroupNorm(2, 8), nn.SiLU(), nn.BatchNorm2d(8, momentum=0.3), nn.ReLU())
         self.lone = nn.Conv2d(8, 8, 3, padding=1, padding_mode="circular", bias=False)
         self.up = nn.Sequential(nn.ConvTranspose2d(8, 4, 4, 2, 1), nn.Dropout(0.5), nn.GELU("tanh"), nn.Flatten())
         self.head = nn.Sequential(nn.Linear(4 * 64, 6), nn.Softplus(2.0), nn.Linear(6, 2))
 
     def forward(self, x):
         h = self.down(x)
-        return self.head(self.up(h + self.lone(h)))
+        return self.head(self.up(h + self.lone(self.norm(h))))
 
 
 @pytest.fixture
@@ -51,6 +65,8 @@ def test_it_says_what_it_replaced(model):
     assert [str(one) for one in found] == [
         "down.0: Conv2d + LeakyReLU -> ConvAct2d",
         "down.2: Conv2d + LeakyReLU -> ConvAct2d",
+        "norm.0: GroupNorm + SiLU -> GroupNormAct",
+        "norm.2: BatchNorm2d + ReLU -> BatchNormAct2d",
         "lone: Conv2d -> ConvAct2d",
         "up.0: ConvTranspose2d -> ConvTransposeAct2d",
         "head.0: Linear + Softplus -> LinearAct",
@@ -62,7 +78,7 @@ def test_it_says_what_it_replaced(model):
 
 
 def test_pairs_only_and_kinds(model):
-    assert [r.name for r in accelerate(copy.deepcopy(model), pairs_only=True)] == ["down.0", "down.2", "head.0"]
+    assert [r.name for r in accelerate(copy.deepcopy(model), pairs_only=True)] == PAIRS
     assert [r.name for r in accelerate(model, kinds=[nn.ConvTranspose2d])] == ["up.0"]
     with pytest.raises(ValueError, match=r"kinds must be among nn.Conv2d.*got .*Conv3d"):
         accelerate(model, kinds=[nn.Conv3d])
@@ -125,5 +141,6 @@ def test_training_goes_on_with_the_same_optimizer(model):
     model.train()(torch.randn(2, 3, 8, 8)).square().sum().backward()
     optimizer.step()
     assert all(not torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert model.norm[2].num_batches_tracked == 1 and model.norm[2].momentum == 0.3
     layers = [m for m in model.modules() if isinstance(m, FusedModule)]
-    assert {type(m) for m in layers} == {ConvAct2d, ConvTransposeAct2d, LinearAct} and all(m.training for m in layers)
+    assert {type(m) for m in layers} == KINDS and all(m.training for m in layers)

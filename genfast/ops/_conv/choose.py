@@ -14,8 +14,10 @@ from genfast.ops._conv import direct, general, gpu, gpu_triton, vendor, winograd
 from genfast.ops._conv.measure import measure
 from genfast.ops._conv.problem import Candidate, Epilogue, Problem
 
-_WORTH_MEASURING = 2e6
-"""Fewer operations than this take microseconds: the cost of the call decides, and that is eager PyTorch's."""
+_WORTH_MEASURING = 2e5
+"""Fewer operations than this take a few microseconds: the cost of the call decides."""
+_SMALL = 2e6
+"""With fewer operations than this, transforms save next to nothing."""
 
 
 @cache
@@ -67,13 +69,13 @@ def choose(backend: str, problem: Problem, epilogue: Epilogue, kept: bool) -> Ca
     able = [c for c in candidates() if c.supports(problem)]
     if forced_backend() is not None:
         own = [c for c in able if c.backend == backend]
-        plain = [c for c in own if c.name == "general" and problem.flops < _WORTH_MEASURING]
+        plain = [c for c in own if c.name == "general" and problem.flops < _SMALL]
         return max(plain or own or able[:1], key=lambda c: c.speed(problem))
     by_name = {c.name: c for c in able}
     allowed = [c for c in able if current() == "fast" or c.is_exact(problem)]
 
     key = key_of(problem, kept)
-    if problem.flops < _WORTH_MEASURING:
+    if problem.flops < _SMALL:
         # The plainest ones, which also keep a NaN to the elements that PyTorch has it in.
         allowed = [c for c in allowed if c.backend == "vendor" or c.name == "general"]
     worth = problem.flops >= _WORTH_MEASURING and not _capturing(problem)
