@@ -11,8 +11,8 @@
 
 namespace genfast {
 
-// Output channels of a panel of packed weights. The last panel has 16 where these are enough.
-constexpr int64_t kPanel = 32, kHalfPanel = 16;
+// Output channels of a panel of packed weights; they are filled up to whole panels.
+constexpr int64_t kPanel = 16;
 constexpr int kMostPoints = 36;
 
 struct Winograd {
@@ -26,12 +26,10 @@ struct WinogradWeight {
   int64_t out_channels, in_channels;
   int64_t stride[4];  // of `weight`, in elements; negative where a gradient wants it flipped
   int tile;
-  float* packed;  // U: [panel][alpha^2][in_channels][32], or [16] in the last panel
+  float* packed;  // U: [out_channels / kPanel][alpha^2][in_channels][kPanel]
 };
 
-inline int64_t packed_channels(int64_t out_channels) {
-  return (out_channels + kHalfPanel - 1) / kHalfPanel * kHalfPanel;
-}
+inline int64_t packed_channels(int64_t out_channels) { return (out_channels + kPanel - 1) / kPanel * kPanel; }
 
 GENFAST_CPU_KERNEL(winograd, Winograd)
 GENFAST_CPU_KERNEL(winograd_weight, WinogradWeight)

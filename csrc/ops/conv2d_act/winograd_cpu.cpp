@@ -1,4 +1,4 @@
-// Blocks of tiles: transform the inputs, then per panel of output channels multiply, transform back and finish, so that
+// Blocks of tiles: transform the inputs, then per step of output channels multiply, transform back and finish, so that
 // nothing of the problem's size is kept between the stages.
 #include "common/parallel.h"
 #include "winograd_parts.h"
@@ -9,14 +9,15 @@ namespace {
 
 // V of a block should leave room in the second-level cache for M and the weights passing through.
 constexpr int64_t kBlockBytes = 448 << 10;
-constexpr int64_t kFewestRows = 12, kMostRows = 28;
+// Whole sets of a product's rows: 7 at a time with AVX-512, else 6, which read the weights more often.
+constexpr int64_t kFewestRows = kLanes == 16 ? 14 : 24, kMostRows = kLanes == 16 ? 28 : 24;
 // Fewest multiply-adds worth a thread.
 constexpr int64_t kGrain = 1 << 19;
 
 struct Plan {
   Tiling tiling;
-  int64_t rows;  // most tiles to a block
-  int64_t panels;
+  int64_t rows;     // most tiles to a block
+  int64_t steps;    // of kOutputs output channels
   int64_t groups;   // of threads; each takes a share of the tiles
   int64_t members;  // of a group; each takes a share of the channels
   int64_t v_bytes, m_bytes, input_bytes, output_bytes;
@@ -45,14 +46,14 @@ int64_t block_rows(const Tiling& t) {
 }
 
 // Splits the threads into groups by tiles and members by channels: few tiles are shared, and their weights split. The
-// time of a thread goes with panels x tiles, and every block also waits for its weights.
+// time of a thread goes with steps x tiles, and every block also waits for its weights.
 void split_threads(Plan& plan, int64_t threads) {
   const auto ceil = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
   int64_t best = INT64_MAX;
-  for (int64_t members = 1; members <= std::min(threads, plan.panels); ++members) {
+  for (int64_t members = 1; members <= std::min(threads, plan.steps); ++members) {
     const int64_t groups = std::min(threads / members, plan.tiling.total);
     const int64_t tiles = ceil(plan.tiling.total, groups), blocks = ceil(tiles, plan.rows);
-    const int64_t cost = ceil(plan.panels, members) * (tiles + 5 * blocks) + (members > 1 ? 10 * blocks : 0);
+    const int64_t cost = ceil(plan.steps, members) * (tiles + 5 * blocks) + (members > 1 ? 10 * blocks : 0);
     if (cost < best) best = cost, plan.groups = groups, plan.members = members;
   }
 }
@@ -77,11 +78,10 @@ void run_member(const Plan& plan, int64_t group, int64_t member) {
     if (block > 0) plan.barriers[group].wait(plan.members);
     transform_input(t, first, rows, share(t.channel_blocks, member), share(t.channel_blocks, member + 1), v, input);
     plan.barriers[group].wait(plan.members);
-    for (int64_t panel = share(plan.panels, member); panel < share(plan.panels, member + 1); ++panel) {
-      const int64_t channel = panel * kPanel;
-      const int64_t width = c.out_channels - channel > kHalfPanel ? kPanel : kHalfPanel;
+    for (int64_t step = share(plan.steps, member); step < share(plan.steps, member + 1); ++step) {
+      const int64_t channel = step * kOutputs, width = c.out_channels - channel > kPanel ? kOutputs : kPanel;
       const float* u = static_cast<const float*>(c.weight) + channel * t.points * c.in_channels;
-      multiply_panel(t, rows, width, v, u, m);
+      multiply_panels(t, rows, width, v, u, m);
       transform_output(t, first, rows, channel, m, output);
     }
   }
@@ -97,7 +97,7 @@ void winograd(const Winograd& p) {
   const Tiling& t = plan.tiling;
   const ConvAct& c = t.conv;
   if (t.total == 0 || c.out_channels == 0) return;
-  plan.panels = (c.out_channels + kPanel - 1) / kPanel;
+  plan.steps = (c.out_channels + kOutputs - 1) / kOutputs;
   plan.rows = block_rows(t);
   const int64_t work = t.total * t.points * (c.in_channels + 16) * (c.out_channels + 16);
   split_threads(plan, std::clamp<int64_t>(work / kGrain, 1, max_threads()));

@@ -6,8 +6,8 @@ namespace {
 
 struct Products {
   int64_t channels;
-  int64_t width;         // of a row of U
-  int64_t block_stride;  // of V, between blocks of kLanes channels
+  int64_t block_stride;   // of V, between blocks of kLanes channels
+  int64_t vector_stride;  // of U, between the vectors of a column
 };
 
 // Channels are summed in chunks, chunks to totals and totals in M: one long chain of roundings would be most of the
@@ -47,12 +47,12 @@ GENFAST_HD void add(const Products& g, int64_t channels, const float*& v, const 
   sum.clear();
   for (int64_t c = 0; c < channels; c += kLanes, v += g.block_stride) {
     const int64_t count = std::min<int64_t>(kLanes, channels - c);
-    for (int64_t k = 0; k < count; ++k, u += g.width, next += g.width) {
+    for (int64_t k = 0; k < count; ++k, u += kPanel, next += kPanel) {
       VF weights[kVectors];
 #pragma GCC unroll 2
-      for (int j = 0; j < kVectors; ++j) weights[j] = load(u + j * kLanes);
+      for (int j = 0; j < kVectors; ++j) weights[j] = load(u + j * g.vector_stride);
       __builtin_prefetch(next);
-      if (kVectors * kLanes > 16) __builtin_prefetch(next + 16);
+      if (kVectors * kLanes > kPanel) __builtin_prefetch(next + g.vector_stride);
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
         const VF value = Simd::splat(v[r * kLanes + k]);
@@ -74,7 +74,7 @@ void multiply(const Products& g, const float* v, const float* u, float* m, const
       sum.for_each([&](VF x, int r, int j) GENFAST_INLINE_LAMBDA { total.at[r][j] += x; });
     }
     total.for_each([&](VF x, int r, int j) GENFAST_INLINE_LAMBDA {
-      float* const out = m + r * kPanel + j * kLanes;
+      float* const out = m + r * kOutputs + j * kLanes;
       store(out, begin == 0 ? x : load(out) + x);
     });
   }
@@ -91,20 +91,20 @@ Kernel kernel_of(int64_t rows) {
 
 }  // namespace
 
-void multiply_panel(const Tiling& t, int64_t rows, int64_t width, const float* v, const float* u, float* m) {
-  const Products g{t.conv.in_channels, width, rows * kLanes};
+void multiply_panels(const Tiling& t, int64_t rows, int64_t width, const float* v, const float* u, float* m) {
+  const int64_t slice = t.conv.in_channels * kPanel, panel = t.points * slice;
+  const Products g{t.conv.in_channels, rows * kLanes, kLanes < kPanel ? kLanes : panel};
   const int64_t parts = (rows + kMaxRows - 1) / kMaxRows, columns = std::min<int64_t>(width, 2 * kLanes);
-  for (int64_t point = 0; point < t.points; ++point) {
-    const float* const next = u + g.channels * width;
+  for (int64_t point = 0; point < t.points; ++point, u += slice, v += v_stride(t, rows), m += m_stride(rows)) {
     for (int64_t column = 0; column < width; column += columns) {
+      const float* const weights = u + column / kPanel * panel + column % kPanel;
       for (int64_t part = 0; part < parts; ++part) {
         const int64_t first = rows * part / parts, count = rows * (part + 1) / parts - first;
         const Kernel kernel = columns == kLanes ? kernel_of<1>(count) : kernel_of<2>(count);
         // The next point's weights arrive while the first rows are multiplied.
-        kernel(g, v + first * kLanes, u + column, m + first * kPanel + column, (part == 0 ? next : u) + column);
+        kernel(g, v + first * kLanes, weights, m + first * kOutputs + column, part == 0 ? weights + slice : weights);
       }
     }
-    u = next, v += v_stride(t, rows), m += m_stride(rows);
   }
 }
 

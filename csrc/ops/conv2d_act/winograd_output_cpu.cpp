@@ -54,8 +54,8 @@ GENFAST_HD void for_each_run(const ConvAct& c, const Strip& s, F&& f) {
 template <int kTile>
 void inverse_strip(const Segment& segment, const Strip& s, int64_t rows, const float* bias, const float* m) {
   const int64_t depth = round_up(s.channels), stride = m_stride(rows);
-  m += segment.first * kPanel;
-  for (int64_t k = 0; k < segment.count; ++k, m += kPanel)
+  m += segment.first * kOutputs;
+  for (int64_t k = 0; k < segment.count; ++k, m += kOutputs)
     for (int64_t channel = 0; channel < depth; channel += kLanes)
       inverse<kTile>(m + channel, stride, load(bias + channel), s.values + k * kTile * depth + channel,
                      s.across * depth, depth);
@@ -94,7 +94,7 @@ void finish_strip(const ConvAct& c, const Strip& s) {
 }
 
 // Elements of one strip's buffer, of either kind.
-int64_t buffer_size(const Tiling& t) { return (kStrip * t.tile + kLanes) * kPanel; }
+int64_t buffer_size(const Tiling& t) { return (kStrip * t.tile + kLanes) * kOutputs; }
 
 }  // namespace
 
@@ -104,8 +104,8 @@ void transform_output(const Tiling& t, int64_t begin, int64_t rows, int64_t chan
   const ConvAct& c = t.conv;
   float* const values = reinterpret_cast<float*>(scratch);
   float* const planes = values + buffer_size(t);
-  const int64_t channels = std::min(kPanel, c.out_channels - channel);
-  float bias[kPanel] = {};
+  const int64_t channels = std::min(kOutputs, c.out_channels - channel);
+  float bias[kOutputs] = {};
   if (c.epilogue.bias) std::copy_n(c.epilogue.bias + channel, channels, bias);
   for_each_segment(t, begin, rows, kStrip / t.tile, [&](const Segment& segment) {
     const int64_t across = segment.count * t.tile;

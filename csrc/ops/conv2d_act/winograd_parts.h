@@ -34,11 +34,13 @@ GENFAST_HD void for_each_segment(const Tiling& t, int64_t begin, int64_t count, 
   }
 }
 
-// V: [points][channels / kLanes][rows][kLanes], M: [points][rows][kPanel]; `rows` are the tiles of a block. Points are
-// a cache line further apart than that, or all would fall into one set of the cache.
+// V: [points][channels / kLanes][rows][kLanes], M: [points][rows][kOutputs]; `rows` are the tiles of a block. Points
+// are a cache line further apart than that, or all would fall into one set of the cache.
 constexpr int64_t kPad = 16;
+// Output channels that are computed at once.
+constexpr int64_t kOutputs = 2 * kPanel;
 GENFAST_HD int64_t v_stride(const Tiling& t, int64_t rows) { return t.channel_blocks * rows * kLanes + kPad; }
-GENFAST_HD int64_t m_stride(int64_t rows) { return rows * kPanel + kPad; }
+GENFAST_HD int64_t m_stride(int64_t rows) { return rows * kOutputs + kPad; }
 
 // V = B^T d B of the tiles [begin, begin + rows), for the channel blocks [first, last).
 // `scratch` has input_scratch() bytes.
@@ -46,10 +48,11 @@ void transform_input(const Tiling& t, int64_t begin, int64_t rows, int64_t first
                      char* scratch);
 int64_t input_scratch(const Tiling& t, int64_t rows);
 
-// M = V U for one panel: u is [points][in_channels][width], width 32 or 16.
-void multiply_panel(const Tiling& t, int64_t rows, int64_t width, const float* v, const float* u, float* m);
+// M = V U for `width` output channels, one panel or two, of which u is the first.
+void multiply_panels(const Tiling& t, int64_t rows, int64_t width, const float* v, const float* u, float* m);
 
-// Y = A^T M A and the epilogue, to the output channels [channel, channel + kPanel) of the tiles [begin, begin + rows).
+// Y = A^T M A and the epilogue, to the output channels [channel, channel + kOutputs) of the tiles [begin, begin +
+// rows).
 void transform_output(const Tiling& t, int64_t begin, int64_t rows, int64_t channel, const float* m, char* scratch);
 int64_t output_scratch(const Tiling& t);
 

@@ -6,18 +6,17 @@
 namespace genfast::GENFAST_ISA {
 namespace {
 
-typedef double Doubles __attribute__((vector_size(8 * kHalfPanel)));
-typedef float Floats __attribute__((vector_size(4 * kHalfPanel)));
+typedef double Doubles __attribute__((vector_size(8 * kPanel)));
+typedef float Floats __attribute__((vector_size(4 * kPanel)));
 
 template <int kTile, class T>
 void pack(const WinogradWeight& p) {
   constexpr int kAlpha = kTile + 2, kPoints = kAlpha * kAlpha;
-  const int64_t halves = packed_channels(p.out_channels) / kHalfPanel;
-  parallel_for(halves, std::max<int64_t>(1, 4096 / (p.in_channels * kHalfPanel + 1)), [&](int64_t begin, int64_t end) {
-    for (int64_t half = begin; half < end; ++half) {
-      const int64_t first = half * kHalfPanel, count = std::min(kHalfPanel, p.out_channels - first);
-      const int64_t panel = half / 2, width = 2 * panel + 1 < halves ? kPanel : kHalfPanel;
-      float* const out = p.packed + panel * kPanel * kPoints * p.in_channels + half % 2 * kHalfPanel;
+  const int64_t panels = packed_channels(p.out_channels) / kPanel;
+  parallel_for(panels, std::max<int64_t>(1, 4096 / (p.in_channels * kPanel + 1)), [&](int64_t begin, int64_t end) {
+    for (int64_t panel = begin; panel < end; ++panel) {
+      const int64_t first = panel * kPanel, count = std::min(kPanel, p.out_channels - first);
+      float* const out = p.packed + first * kPoints * p.in_channels;
       for (int64_t c = 0; c < p.in_channels; ++c) {
         const T* weight = static_cast<const T*>(p.weight) + first * p.stride[0] + c * p.stride[1];
         Doubles g[3][3] = {}, rows[3][kAlpha], u[kAlpha];
@@ -30,7 +29,7 @@ void pack(const WinogradWeight& p) {
           Points<kTile>::weight(column, u);
           for (int i = 0; i < kAlpha; ++i) {
             const Floats rounded = __builtin_convertvector(u[i], Floats);
-            std::memcpy(out + ((i * kAlpha + j) * p.in_channels + c) * width, &rounded, sizeof rounded);
+            std::memcpy(out + ((i * kAlpha + j) * p.in_channels + c) * kPanel, &rounded, sizeof rounded);
           }
         }
       }
