@@ -39,7 +39,8 @@ class Choice:
     Attributes:
         key: the problem.
         name: the candidate that computes it.
-        source: "measured", "loaded" or "rule" (not measured).
+        source: "measured", "loaded", "rule" (not worth measuring, or switched off), or "disturbed": times did not
+            repeat, because other processes ran, and so the rule decided among the candidates that are right.
         times: microseconds per candidate that was measured.
         errors: per candidate, its largest error against float64, in eager PyTorch's.
         refused: per candidate that was not taken into account, the reason.
@@ -179,9 +180,9 @@ def machine() -> dict[str, str]:
 
 
 def save(path: str | os.PathLike[str]) -> int:
-    """Write the measured choices to a JSON file, whole or not at all; how many they are."""
+    """Write the measured choices to a JSON file, whole or not at all; how many they are. Disturbed ones stay out."""
     target = Path(path)
-    kept = [asdict(choice) for choice in choices() if choice.source != "rule"]
+    kept = [asdict(choice) for choice in choices() if choice.source in ("measured", "loaded")]
     text = json.dumps({"format": _FORMAT, "machine": machine(), "choices": kept}, indent=1)
     handle, beside = tempfile.mkstemp(dir=target.resolve().parent, prefix=target.name, suffix=".tmp")
     try:

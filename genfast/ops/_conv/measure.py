@@ -240,21 +240,24 @@ def measure(key: str, problem: Problem, epilogue: Epilogue, able: list[Candidate
                 refused[candidate.name] = why
                 del runners[candidate.name]
         # Judging may have taken all of it, where a kernel had to be compiled or other processes run.
-        times = _race(runners, able[0].name, max(start + BUDGET, time.perf_counter() + BUDGET / 3))
-    name = min(times, key=lambda name: times[name])
-    if times[name] > _MARGIN * times[able[0].name]:
-        name = able[0].name
+        times, settled = _race(runners, able[0].name, max(start + BUDGET, time.perf_counter() + BUDGET / 3))
+    eager, best = able[0].name, min(times, key=lambda name: times[name])
+    if settled:
+        name = best if times[best] <= _MARGIN * times[eager] else eager
+    else:
+        name = max((c for c in able if c.name in times), key=lambda c: c.speed(problem)).name
     microseconds = {n: round(t * 1e6, 2) for n, t in times.items()}
-    return Choice(key, name, "measured", microseconds, errors, refused, round(time.perf_counter() - start, 4))
+    source = "measured" if settled else "disturbed"
+    return Choice(key, name, source, microseconds, errors, refused, round(time.perf_counter() - start, 4))
 
 
-def _race(runners: dict[str, Runner], eager: str, deadline: float) -> dict[str, float]:
-    """The least time of each, in rounds; who is far behind leaves.
+def _race(runners: dict[str, Runner], eager: str, deadline: float) -> tuple[dict[str, float], bool]:
+    """The least time of each, in rounds, in which who is far behind is left out; and whether times repeat.
 
     Where other processes disturb the first rounds, more follow.
     """
     times: dict[str, list[float]] = {name: [] for name in runners}
-    best = eager
+    best, settled = eager, False
     for turn in range(_MOST_ROUNDS):
         for name, runner in runners.items():
             if name == eager or not times[name] or times[name][0] <= _HOPELESS * times[best][0]:
@@ -264,4 +267,4 @@ def _race(runners: dict[str, Runner], eager: str, deadline: float) -> dict[str, 
         now = time.perf_counter()
         if now > deadline + (0 if settled else _PATIENCE * BUDGET) or (settled and turn + 1 >= _ROUNDS):
             break
-    return {name: found[0] for name, found in times.items()}
+    return {name: found[0] for name, found in times.items()}, settled
