@@ -133,6 +133,19 @@ def test_threads_do_not_change_a_bit(candidate, transposed, channels_last):
     assert torch.equal(*results)
 
 
+@pytest.mark.parametrize("channels", [128, 512])
+@pytest.mark.parametrize("candidate", CANDIDATES[:2], ids=lambda candidate: candidate.name)
+def test_long_sums_are_as_exact_as_eagers(candidate, channels):
+    geometry = GEOMETRIES[1]
+    x, weight = torch.randn(1, channels, 16, 32), torch.randn(channels, 3, 4, 4) / channels**0.5
+    wanted = convolved(x, weight, geometry, True)
+    problem = problem_of(x, weight, wanted, geometry, True, False, 0, None, None)
+    assert candidate.is_exact(problem)
+    found = candidate.run(problem, x, candidate.pack(problem, weight), None, None, Epilogue())
+    eager = F.conv_transpose2d(x, weight, None, 2, 1)
+    assert (found - wanted).square().mean() <= 1.2 * (eager - wanted).square().mean()
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_only_what_sees_a_value_gets_it(value):
     geometry = GEOMETRIES[0]

@@ -17,7 +17,8 @@ namespace genfast::GENFAST_ISA {
 
 constexpr int kMaxRows = 12;  // rows of sums that one inner loop keeps in registers
 constexpr int kMaxVectors = 8;
-constexpr int kAhead = 12;
+constexpr int kAhead = 12;  // channels that a copy asks for before it takes them
+constexpr int kBlock = 64;  // channels summed on their own, for the error of long sums
 
 // Vectors per row of sums: with the operands they fill the registers.
 constexpr int vectors_for(int rows) {
@@ -52,46 +53,49 @@ struct RowTerms {
 // column + ...].
 template <int R, int V, Aside What>
 void multiply_rows(const RowTerms& p, int64_t column, const NextRow& next) {
-  VF acc[R][V];
-#pragma GCC unroll 16
-  for (int r = 0; r < R; ++r)
-#pragma GCC unroll 16
-    for (int v = 0; v < V; ++v) acc[r][v] = load(p.sums[r] + column + v * kLanes);
-  const float* w = p.weight;
   const float* line = next.from + next.next * 16;
   const int64_t copied = next.end - next.next - 1;
-  for (int64_t row = 0; row < p.row_count; ++row) {
-    const float *x = p.x[row] + column, *from = next.from + next.next * kLanes;
-    float* to = next.to + next.next * kLanes;
-    for (int64_t channel = 0; channel < p.channels; ++channel, x += p.pitch) {
-      for (int64_t tap = 0; tap < p.tap_count; ++tap, w += R) {
-        if (What == Aside::prefetch) {
-          __builtin_prefetch(line, 0, 2);
-          line += 16;
-        } else if (What == Aside::copy) {
-          const int64_t at = std::min(row * p.tap_count + tap, copied) * kLanes;
-          __builtin_prefetch(from + at + kAhead * next.from_pitch, 0, 2);
-          store(to + at, load(from + at));
+  for (int64_t block = 0; block < p.channels; block += kBlock) {
+    const int64_t block_end = std::min(block + kBlock, p.channels);
+    VF acc[R][V] = {};
+    for (int64_t row = 0; row < p.row_count; ++row) {
+      const float *x = p.x[row] + column + block * p.pitch,
+                  *w = p.weight + (row * p.channels + block) * p.tap_count * R,
+                  *from = next.from + next.next * kLanes + block * next.from_pitch;
+      float* to = next.to + next.next * kLanes + block * next.to_pitch;
+      for (int64_t channel = block; channel < block_end; ++channel, x += p.pitch) {
+        for (int64_t tap = 0; tap < p.tap_count; ++tap, w += R) {
+          if (What == Aside::prefetch) {
+            __builtin_prefetch(line, 0, 2);
+            line += 16;
+          } else if (What == Aside::copy) {
+            const int64_t at = std::min(row * p.tap_count + tap, copied) * kLanes;
+            __builtin_prefetch(from + at + kAhead * next.from_pitch, 0, 2);
+            store(to + at, load(from + at));
+          }
+          const float* at = x + p.taps[tap];
+          VF in[V];
+#pragma GCC unroll 16
+          for (int v = 0; v < V; ++v) in[v] = load(at + v * kLanes);
+#pragma GCC unroll 16
+          for (int r = 0; r < R; ++r)
+#pragma GCC unroll 16
+            for (int v = 0; v < V; ++v) acc[r][v] = Simd::fma(in[v], Simd::splat(w[r]), acc[r][v]);
         }
-        const float* at = x + p.taps[tap];
-        VF in[V];
-#pragma GCC unroll 16
-        for (int v = 0; v < V; ++v) in[v] = load(at + v * kLanes);
-#pragma GCC unroll 16
-        for (int r = 0; r < R; ++r)
-#pragma GCC unroll 16
-          for (int v = 0; v < V; ++v) acc[r][v] = Simd::fma(in[v], Simd::splat(w[r]), acc[r][v]);
-      }
-      if (What == Aside::copy) {
-        from += next.from_pitch;
-        to += next.to_pitch;
+        if (What == Aside::copy) {
+          from += next.from_pitch;
+          to += next.to_pitch;
+        }
       }
     }
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 16
+      for (int v = 0; v < V; ++v) {
+        float* sums = p.sums[r] + column + v * kLanes;
+        store(sums, load(sums) + acc[r][v]);
+      }
   }
-#pragma GCC unroll 16
-  for (int r = 0; r < R; ++r)
-#pragma GCC unroll 16
-    for (int v = 0; v < V; ++v) store(p.sums[r] + column + v * kLanes, acc[r][v]);
 }
 
 using MultiplyRows = void (*)(const RowTerms&, int64_t, const NextRow&);
