@@ -60,6 +60,17 @@ def is_plain(*arguments: object) -> bool:
     return True
 
 
+def is_wanted(ctx: Any, index: int) -> bool:
+    """Whether the running backward wants this input's gradient: ``needs_input_grad`` says whether any might."""
+    if not ctx.needs_input_grad[index]:
+        return False
+    try:
+        return torch._C._will_engine_execute_node(ctx.next_functions[index][0])
+    except (AttributeError, IndexError, RuntimeError, TypeError):
+        # So it is where a leaf's own gradient is asked for, or where the engine does not run.
+        return True
+
+
 @dataclass(frozen=True)
 class Sample:
     """One call of an op: positional arguments as its schema has them, and what is special about it."""

@@ -1,5 +1,6 @@
 #include "direct_call.h"
 
+#include <cmath>
 #include <deque>
 #include <string>
 
@@ -194,6 +195,12 @@ bool DirectArguments::integer(PyObject* object, int64_t& value) {
   int overflow = 0;
   value = PyLong_AsLongLongAndOverflow(object, &overflow);
   return overflow == 0;
+}
+
+bool DirectArguments::number(PyObject* object, float& value) {
+  if (!PyFloat_CheckExact(object)) return false;
+  value = static_cast<float>(PyFloat_AS_DOUBLE(object));
+  return std::isfinite(value);
 }
 
 bool DirectArguments::stream(PyObject* object, uint32_t& value) {

@@ -43,6 +43,9 @@ class DirectArguments {
   static bool stream(PyObject* object, uint32_t& value);
   static bool dtype_code(PyObject* dtype, DType& code);
 
+  // A finite number that float32 holds.
+  static bool number(PyObject* object, float& value);
+  const DLTensor& tensor() const { return primary_; }
   const void* data() const { return data_; }
   DType dtype() const { return dtype_; }
   const Extent& extent() const { return extent_; }

@@ -44,23 +44,12 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.shape = x.shape
 
 
-def _wanted(ctx: Any, index: int) -> bool:
-    """Whether the running backward wants this input's gradient: ``needs_input_grad`` says whether any might."""
-    if not ctx.needs_input_grad[index]:
-        return False
-    try:
-        return torch._C._will_engine_execute_node(ctx.next_functions[index][0])
-    except (AttributeError, IndexError, RuntimeError, TypeError):
-        # So it is where a leaf's own gradient is asked for, or where the engine does not run.
-        return True
-
-
 def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     x, weight = ctx.saved_tensors
     options = ctx.options
-    grad_x = _data_gradient(grad, weight, ctx.shape, *options) if _wanted(ctx, 0) else None
+    grad_x = _data_gradient(grad, weight, ctx.shape, *options) if registry.is_wanted(ctx, 0) else None
     grad_weight = None
-    if _wanted(ctx, 1):
+    if registry.is_wanted(ctx, 1):
         transposed, stride, padding, dilation, output_padding, groups = options
         grad_weight = torch.ops.aten.convolution_backward(
             grad, x, weight, None, stride, padding, dilation, transposed, output_padding, groups, [False, True, False]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -54,6 +54,12 @@ def bias_act(
     """
     op = "bias_act"
     activation = find(op, act)
+    alpha = activation.alpha if alpha is None else alpha
+    gain = activation.gain if gain is None else gain
+    if registry.takes_direct_calls():
+        out = native.bias_act_direct(torch.is_grad_enabled(), x, b, dim, activation.code, alpha, gain, clamp)
+        if out is not None:
+            return out
     _check.floating(op, "x", x)
     if type(dim) is not int:
         raise TypeError(f"{op}: dim must be an int, got {type(dim).__name__}")
@@ -67,19 +73,13 @@ def bias_act(
                 f"{op}: b must have the shape of dimension {dim} of x, [{x.shape[dim]}], got {list(b.shape)}"
             )
         _check.same_device(op, "b", b, x, "x")
-    numbers = (
-        _number(op, "alpha", alpha, activation.alpha),
-        _number(op, "gain", gain, activation.gain),
-        _number(op, "clamp", clamp, -1.0),
-    )
-    if clamp is not None and not clamp >= 0:
+    if clamp is not None and not _number(op, "clamp", clamp) >= 0:
         raise ValueError(f"{op}: clamp must be at least 0, got {clamp}")
-    return fused(x, b, None, dim, activation.code, *numbers)
+    bound = -1.0 if clamp is None else float(clamp)
+    return fused(x, b, None, dim, activation.code, _number(op, "alpha", alpha), _number(op, "gain", gain), bound)
 
 
-def _number(op: str, name: str, value: object, default: float) -> float:
-    if value is None:
-        return default
+def _number(op: str, name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{op}: {name} must be a number, got {type(value).__name__}")
     if math.isnan(value):
@@ -94,7 +94,30 @@ def fused(
     a residual of the shape and dtype of ``x``, and a negative ``clamp`` for none.
     """
     arguments = (x, b, residual, dim, act, alpha, gain, clamp)
-    return OP.run(*arguments) if registry.is_plain(x, b, residual) else OP.call(*arguments)
+    if registry.is_plain(x, b, residual):
+        return OP.run(*arguments)
+    tracked = torch.is_grad_enabled() and registry.is_unobserved()
+    if tracked and all(t is None or type(t) in _PLAIN for t in (x, b, residual)):
+        return cast(Tensor, _BiasAct.apply(*arguments))
+    return cast(Tensor, OP.call(*arguments))
+
+
+_PLAIN = (Tensor, torch.nn.Parameter)
+
+
+class _BiasAct(torch.autograd.Function):
+    """What registered autograd does for the op, with half of its cost on a small tensor."""
+
+    @staticmethod
+    def forward(ctx, x, b, residual, *numbers):
+        ctx.save_for_backward(x, b, residual)
+        ctx.numbers = numbers
+        # Nothing is recorded in here, but a tensor may still be a view that negates.
+        return fused(x, b, residual, *numbers)
+
+    @staticmethod
+    def backward(ctx, dy):
+        return _backward(ctx, dy)
 
 
 def finish_(out: Tensor, bias: Tensor | None, residual: Tensor | None, epilogue: Epilogue) -> Tensor:
@@ -190,7 +213,7 @@ def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     from genfast.ops.bias_act_gradient import gradients
 
     x, b, residual = ctx.saved_tensors
-    needs_x, needs_b, needs_residual = ctx.needs_input_grad[:3]
+    needs_x, needs_b, needs_residual = (registry.is_wanted(ctx, k) for k in range(3))
     dim, act, alpha, gain, clamp = ctx.numbers
     dx, db = gradients(dy, x, b, residual, dim, act, alpha, gain, clamp, 1, needs_b)
     return dx if needs_x else None, db, dx if needs_residual else None, *[None] * 5

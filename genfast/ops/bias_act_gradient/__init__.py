@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -11,14 +10,17 @@ from torch import Tensor
 from genfast import registry
 from genfast.backend import cuda_library, current_stream, native
 from genfast.ops import _check
-from genfast.ops._activation import CODES, TABLE
+from genfast.ops._activation import CODES
 from genfast.ops._check import DTYPE_CODES, STORAGE
 from genfast.ops.bias_act import bias_shape, dense_arguments
 from genfast.ops.bias_act.reference import along, biased
-from genfast.ops.bias_act.samples import samples as forward_samples
 from genfast.ops.bias_act_gradient import reference
+from genfast.ops.bias_act_gradient.samples import samples
 
 _PIECEWISE_LINEAR = frozenset(CODES[name] for name in ("linear", "relu", "leaky_relu"))
+
+
+_is_batched = torch._C._functorch.is_legacy_batchedtensor  # what is_grads_batched makes
 
 
 def gradients(
@@ -30,7 +32,8 @@ def gradients(
     ``order`` is 1, or 2 for the second derivative of the activation in the place of the first. Differentiable again.
     """
     arguments = (dy, x, b, residual, dim, act, alpha, gain, clamp, order, needs_b)
-    dx, db = OP.run(*arguments) if registry.is_plain(dy, x, b, residual) else OP.call(*arguments)
+    plain = registry.is_plain(dy, x, b, residual) and not _is_batched(dy)
+    dx, db = OP.run(*arguments) if plain else OP.call(*arguments)
     return dx, db.to(b.dtype) if needs_b and b is not None else None
 
 
@@ -104,7 +107,7 @@ def _backward(ctx: Any, ddx: Tensor | None, ddb: Tensor | None) -> tuple[Tensor 
         arrived = spread if ddx is None else ddx + spread
     if arrived is None:
         return nothing
-    needs_dy, needs_x, needs_b, needs_residual = ctx.needs_input_grad[:4]
+    needs_dy, needs_x, needs_b, needs_residual = (registry.is_wanted(ctx, k) for k in range(4))
     by_dy = by_x = by_b = None
     if needs_dy:
         by_dy, _ = gradients(arrived, x, b, residual, dim, act, alpha, gain, clamp, ctx.order, False)
@@ -128,16 +131,6 @@ def _third(product, x, b, residual, dim, act, alpha, gain, clamp, needs_b):
     return dx.to(x.dtype), db
 
 
-def _samples(generator: torch.Generator) -> Iterator[registry.Sample]:
-    for k, sample in enumerate(forward_samples(generator)):
-        x, b, *_, act, _, _, _ = sample.args
-        dy = torch.empty_like(x).copy_(torch.randn(x.shape, generator=generator))
-        order = 2 if k % 3 == 2 and x.dtype == torch.float32 and TABLE[act].code not in _PIECEWISE_LINEAR else 1
-        with_bias = b is not None and k > 0
-        label = f"{sample.label} order {order}{' with bias' if with_bias else ''}"
-        yield registry.Sample(label, (dy, *sample.args, order, with_bias))
-
-
 OP = registry.register(
     registry.Op(
         name="bias_act_gradient",
@@ -151,7 +144,7 @@ OP = registry.register(
         fake=_fake,
         device=lambda dy, *_: dy.device,
         native_dtypes=lambda dy, x, *rest: x.dtype == torch.float32 or (x.dtype in STORAGE and rest[-2] == 1),
-        samples=_samples,
+        samples=samples,
         truth=_truth,
         setup_context=_setup_context,
         backward=_backward,
