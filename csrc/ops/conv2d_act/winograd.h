@@ -13,7 +13,7 @@ namespace genfast {
 
 // Output channels of a panel of packed weights; they are filled up to whole panels.
 constexpr int64_t kPanel = 16;
-constexpr int kMostPoints = 36;
+constexpr int kMostPoints = 36;  // (4 + 2)^2
 
 struct Winograd {
   ConvAct conv;  // `weight` is packed

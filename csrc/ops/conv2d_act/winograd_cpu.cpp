@@ -30,14 +30,8 @@ struct Plan {
 Tiling tiling_of(const Winograd& p) {
   const ConvAct& c = p.conv;
   const int64_t m = p.tile, alpha = m + 2, across = (c.out_width + m - 1) / m, down = (c.out_height + m - 1) / m;
-  return {c,
-          m,
-          alpha,
-          alpha * alpha,
-          across,
-          across * down,
-          c.batch * across * down,
-          (c.in_channels + kLanes - 1) / kLanes};
+  const int64_t channel_blocks = (c.in_channels + kLanes - 1) / kLanes;
+  return {c, m, alpha, alpha * alpha, across, across * down, c.batch * across * down, channel_blocks};
 }
 
 int64_t block_rows(const Tiling& t) {

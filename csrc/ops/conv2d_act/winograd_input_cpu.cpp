@@ -6,7 +6,7 @@
 namespace genfast::GENFAST_ISA {
 namespace {
 
-// Where a contiguous image's rows of pixels stand, and where they start in the slab of transposed pixels.
+// The part of an image that a segment reads.
 struct Area {
   int64_t y, x, height, width;
 };
@@ -115,6 +115,7 @@ void transpose_area(const Tiling& t, const Area& a, const T* image, int64_t chan
     transpose_run(x, plane, channels, a.width, slab);
 }
 
+// Every block of channels is transposed into a slab of [pixels][kLanes], the areas of the segments one after another.
 template <int kTile, class T>
 void contiguous(const Tiling& t, int64_t begin, int64_t rows, int64_t first, int64_t last, float* v, char* scratch) {
   const ConvAct& c = t.conv;

@@ -4,7 +4,6 @@
 #include <sched.h>
 
 #include <atomic>
-#include <cstddef>
 #include <cstdint>
 #include <memory>
 
