@@ -48,7 +48,7 @@ def test_gradients(options: dict[str, Any], generator: torch.Generator) -> None:
         return conv_transpose2d_act(x, w, b, act="silu", **options)
 
     assert torch.autograd.gradcheck(call, inputs)
-    assert torch.autograd.gradgradcheck(call, inputs)
+    assert torch.autograd.gradgradcheck(call, inputs, fast_mode=True)
 
 
 X, W = torch.zeros(1, 4, 8, 8), torch.zeros(4, 6, 3, 3)
