@@ -17,7 +17,7 @@ namespace genfast::GENFAST_ISA {
 
 constexpr int kMaxRows = 12;  // rows of sums that one inner loop keeps in registers
 constexpr int kMaxVectors = 8;
-constexpr int kAhead = 12;  // channels that a copy asks for before it takes them
+constexpr int kAhead = 8;   // channels that a copy asks for before it takes them
 constexpr int kBlock = 64;  // channels summed on their own, for the error of long sums
 
 // Vectors per row of sums: with the operands they fill the registers.
@@ -70,7 +70,7 @@ void multiply_rows(const RowTerms& p, int64_t column, const NextRow& next) {
             line += 16;
           } else if (What == Aside::copy) {
             const int64_t at = std::min(row * p.tap_count + tap, copied) * kLanes;
-            __builtin_prefetch(from + at + kAhead * next.from_pitch, 0, 2);
+            __builtin_prefetch(from + at + kAhead * next.from_pitch);
             store(to + at, load(from + at));
           }
           const float* at = x + p.taps[tap];
