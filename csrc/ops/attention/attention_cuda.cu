@@ -1,4 +1,4 @@
-#include <limits>
+#include <cfloat>
 
 #include "attention.h"
 #include "common/launch.cuh"
@@ -23,7 +23,7 @@ __global__ void __launch_bounds__(kQueries) attention_kernel(Attention a) {
   const T* k = head_of<T>(a.k, a.k_strides, batch, head);
   const T* v = head_of<T>(a.v, a.v_strides, batch, head);
 
-  float row[kSize], sum[kSize], total = 0.0f, largest = -std::numeric_limits<float>::max();
+  float row[kSize], sum[kSize], total = 0.0f, largest = -FLT_MAX;
   GENFAST_UNROLL
   for (int d = 0; d < kSize; ++d) {
     row[d] = query < a.queries && d < a.size ? to_float(q[d]) * a.scale : 0.0f;
