@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-import genfast
 from genfast.bench import Settings, cases, machine, names, run_case
 from genfast.bench.record import FAILED, OK
 from genfast.bench.suites import (
@@ -103,9 +102,6 @@ def test_convolutions_in_bfloat16_and_with_cold_weights(monkeypatch):
 
 @pytest.mark.parametrize("mode", ["forward", "forward_backward"])
 def test_norms_linear_layers_attention_and_biases(mode):
-    missing = [name for name in ("group_norm_act", "linear_act", "bias_act") if not hasattr(genfast, name)]
-    if missing:
-        pytest.skip(f"not there yet: {missing}")
     for layout in norm.LAYOUTS:
         sound(norm.norm_case((2, 32, 8, 8), F32, layout, CPU, mode))
     for act in ("silu", "leaky_relu"):

@@ -19,7 +19,6 @@ from genfast.nn import (
     set_fused,
 )
 
-
 KINDS = {ConvAct2d, ConvTransposeAct2d, LinearAct, GroupNormAct, BatchNormAct2d}
 PAIRS = ["down.0", "down.2", "norm.0", "norm.2", "head.0"]
 

@@ -109,7 +109,7 @@ def _training(model: nn.Module) -> Callable[..., tuple[Tensor, ...]]:
 
 
 def model_case(name: str, batch: int, device: torch.device, mode: str = "forward") -> Case:
-    """A network at a batch size, with times of its own for every image."""
+    """A network at a batch size."""
     forward = mode == "forward"
     shape = (batch, 100, 1, 1) if name == GENERATOR else (batch, *{DIGITS: (1, 8, 8)}.get(name, (3, 32, 32)))
 
@@ -117,7 +117,9 @@ def model_case(name: str, batch: int, device: torch.device, mode: str = "forward
         x = torch.randn(shape, generator=generator).to(device)
         if name == GENERATOR:
             return (x,)
-        return x, torch.randint(_TRAIN_STEPS, (batch,), generator=generator).to(device)
+        # As a sampler calls it; in training every image has a time of its own.
+        t = torch.randint(_TRAIN_STEPS, (1 if forward else batch,), generator=generator)
+        return x, t.expand(batch).contiguous().to(device)
 
     def last(x: Tensor, *t: Tensor) -> Inputs:
         return x.contiguous(memory_format=torch.channels_last), *t
