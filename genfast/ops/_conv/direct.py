@@ -120,7 +120,7 @@ class PlanarFewIn(_Direct):
         return super().supports(p) and not p.transposed and not p.channels_last and few
 
     def speed(self, problem: Problem) -> float:
-        return 1.3 * _filled(problem.out[3])
+        return (1.3 if problem.stride == (1, 1) else 0.8) * _filled(problem.out[3])
 
     def pack(self, problem: Problem, weight: Tensor) -> Tensor:
         w = weight.detach().float()
