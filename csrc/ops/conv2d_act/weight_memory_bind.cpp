@@ -19,12 +19,21 @@ constexpr uint64_t kOdd = 0x9E3779B97F4A7C15ull;
 // as long.
 uint64_t checksum(uintptr_t address, int64_t bytes, int64_t step, int64_t first) {
   const char* memory = as_pointer<const char>(address);
-  const int64_t lines = (bytes + kLine - 1) / kLine;
-  uint64_t sums[kWords] = {1, 2, 3, 4, 5, 6, 7, 8};
-  for (int64_t line = first; line < lines; line += step) {
-    uint64_t words[kWords] = {};
-    std::memcpy(words, memory + line * kLine, std::min(kLine, bytes - line * kLine));
+  const int64_t lines = (bytes + kLine - 1) / kLine, whole = bytes / kLine;
+  uint64_t sums[kWords] = {1, 2, 3, 4, 5, 6, 7, 8}, words[kWords];
+  const auto add = [&] {
     for (int i = 0; i < kWords; ++i) sums[i] = ((sums[i] ^ words[i]) * kOdd) ^ (sums[i] >> 32);
+  };
+  int64_t line = first;
+  // Apart from the last line, because a copy of a known size is a few loads.
+  for (; line < whole; line += step) {
+    std::memcpy(words, memory + line * kLine, kLine);
+    add();
+  }
+  if (line < lines) {
+    std::fill_n(words, kWords, 0);
+    std::memcpy(words, memory + line * kLine, bytes - line * kLine);
+    add();
   }
   uint64_t all = 0;
   for (const uint64_t sum : sums) all = ((all ^ sum) * kOdd) ^ (all >> 32);

@@ -43,14 +43,21 @@ __global__ void __launch_bounds__(kSide* kSide) linear_act_kernel(LinearAct p) {
     load_tile(x, static_cast<const T*>(p.x), p.rows, p.in, first_row, from);
     load_tile(weight, static_cast<const T*>(p.weight), p.out, p.in, first_column, from);
     __syncthreads();
+    // The products of a tile are summed by themselves: one long chain would round worse.
+    float partial[kEach][kEach] = {};
     for (int k = 0; k < kDepth; ++k) {
       GENFAST_UNROLL
       for (int r = 0; r < kEach; ++r) {
         GENFAST_UNROLL
         for (int c = 0; c < kEach; ++c)
-          sums[r][c] =
-              Scalar::fma(x[k * kPitch + down + r * kSide], weight[k * kPitch + right + c * kSide], sums[r][c]);
+          partial[r][c] =
+              Scalar::fma(x[k * kPitch + down + r * kSide], weight[k * kPitch + right + c * kSide], partial[r][c]);
       }
+    }
+    GENFAST_UNROLL
+    for (int r = 0; r < kEach; ++r) {
+      GENFAST_UNROLL
+      for (int c = 0; c < kEach; ++c) sums[r][c] += partial[r][c];
     }
   }
   const T* residual = static_cast<const T*>(p.epilogue.residual);

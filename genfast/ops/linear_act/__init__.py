@@ -25,6 +25,10 @@ _SMALL_ON_GPU = 1 << 18
 """Products up to which one launch of ours takes less time than the two of cuBLAS and an epilogue."""
 _LEAST_ROWS = 8
 """Rows of x from which on it pays to turn the weight around in every call."""
+_MOST_ROWS = 128
+"""Rows of x from which on turning costs no more than finding out that a packed weight is still the weight."""
+_SMALL = 1 << 19
+"""Products up to which PyTorch's call is over before a packed weight is found."""
 
 
 def linear_act(
@@ -139,14 +143,19 @@ def _cpu(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None
     flat, shape = _flat(x), (*x.shape[:-1], weight.shape[0])
     residual = None if residual is None else _flat(residual)
     # What stays is packed once. Other weights are turned around while they are multiplied.
-    keep = type(weight) is torch.nn.Parameter and weight.is_contiguous() and not weight.is_inference()
+    keep = (
+        flat.shape[0] < _MOST_ROWS
+        and type(weight) is torch.nn.Parameter
+        and weight.is_contiguous()
+        and not weight.is_inference()
+    )
     if _forced.get() != "cpu":
+        if flat.shape[0] * weight.numel() < _SMALL or (not keep and flat.shape[0] < _LEAST_ROWS):
+            return vendor.finished(flat, weight, bias, residual, e).view(shape)
         if x.dtype == torch.bfloat16 and vendor.multiplies_bfloat16():
-            return vendor.fused_bfloat16(flat, weight, _wide(bias), residual, e, keep).view(shape)
-        if not keep and flat.shape[0] < _LEAST_ROWS:
-            return vendor.finished(flat, weight, _wide(bias), residual, e).view(shape)
+            return vendor.fused_bfloat16(flat, weight, bias, residual, e).view(shape)
     if keep:
-        weight = weights.packed(weight, "linear", _pack, flat.shape[0] * weight.numel() // 1024)
+        weight = weights.packed(weight, "linear", _pack)
     out = x.new_empty(shape)
     _launch(native.linear_act, flat, weight.contiguous(), _wide(bias), residual, out, keep, e)
     return out
@@ -158,7 +167,7 @@ def _cuda(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | Non
     flat, shape = _flat(x), (*x.shape[:-1], weight.shape[0])
     residual = None if residual is None else _flat(residual)
     if x.is_cuda and flat.shape[0] * weight.numel() > _SMALL_ON_GPU:
-        return vendor.finished(flat, weight, _wide(bias), residual, e).view(shape)
+        return vendor.finished(flat, weight, bias, residual, e).view(shape)
     out = x.new_empty(shape)
     kernel = cuda_library().linear_act_cuda
     _launch(kernel, flat, weight.contiguous(), _wide(bias), residual, out, False, e, *current_stream(x.device))

@@ -33,7 +33,8 @@ def linear_act_kernel(
         b = tl.load(
             weight + j[None, :] * depth + at[:, None], mask=(j < columns)[None, :] & (at < depth)[:, None], other=0.0
         )
-        sums = tl.dot(a, b, sums, input_precision="ieee")
+        # Not onto the sums: one long chain would round worse.
+        sums += tl.dot(a, b, input_precision="ieee")
     if bias is not None:
         sums += tl.load(bias + j, mask=j < columns, other=0.0)[None, :]
     inside = (i < rows)[:, None] & (j < columns)[None, :]
