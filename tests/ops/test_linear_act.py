@@ -94,8 +94,9 @@ def test_the_vendors_fused_product(generator, act):
     activation = _activation.TABLE[epilogue.act]
     z = F.linear(x.double(), w.double(), b.double())
     expected = (activation.function(z, 0.2) * 1.5).clamp(-1, 1)
-    found = vendor.fused_bfloat16(x, w, b, None, epilogue)
-    torch.testing.assert_close(found.double(), expected, rtol=2e-2, atol=2e-2)
+    for weight, keep in ((w, False), (Parameter(w, requires_grad=False), True)):
+        found = vendor.fused_bfloat16(x, weight, b, None, epilogue, keep)
+        torch.testing.assert_close(found.double(), expected, rtol=2e-2, atol=2e-2)
 
 
 def test_leading_dimensions_and_gaps(generator):

@@ -144,7 +144,7 @@ def _cpu(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None
     residual = None if residual is None else _flat(residual)
     # What stays is packed once. Other weights are turned around while they are multiplied.
     keep = (
-        flat.shape[0] < _MOST_ROWS
+        (flat.shape[0] < _MOST_ROWS or x.dtype == torch.bfloat16)
         and type(weight) is torch.nn.Parameter
         and weight.is_contiguous()
         and not weight.is_inference()
@@ -153,7 +153,7 @@ def _cpu(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None
         if flat.shape[0] * weight.numel() < _SMALL or (not keep and flat.shape[0] < _LEAST_ROWS):
             return vendor.finished(flat, weight, bias, residual, e).view(shape)
         if x.dtype == torch.bfloat16 and vendor.multiplies_bfloat16():
-            return vendor.fused_bfloat16(flat, weight, bias, residual, e).view(shape)
+            return vendor.fused_bfloat16(flat, weight, bias, residual, e, keep).view(shape)
     if keep:
         weight = weights.packed(weight, "linear", _pack)
     out = x.new_empty(shape)

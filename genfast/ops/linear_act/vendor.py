@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genfast.ops._activation import TABLE
+from genfast.ops._conv import weights
 from genfast.ops._conv.problem import Epilogue
 from genfast.ops.bias_act import finish_
 
@@ -43,17 +44,23 @@ def _bfloat16_instructions() -> bool:
 
 
 def fused_bfloat16(
-    x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, epilogue: Epilogue
+    x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, epilogue: Epilogue, keep: bool
 ) -> Tensor:
-    """oneDNN's product with what it can fuse of the epilogue, the rest in place. The weight is not packed: that saves
-    less time than it takes to see whether the weight has changed."""
+    """oneDNN's product with what it can fuse of the epilogue, the rest in place. Where ``keep``, the weight is packed
+    once."""
     e = epilogue
     name = TABLE[e.act].name
     if residual is not None or name not in _POST_OPS or not _works(e.act):
         return finished(x, weight, bias, residual, e)
+    if keep:
+        weight = weights.packed(weight, "onednn_linear", _pack)
     out = _fused(x, weight, bias, e)
     rest = Epilogue(0, 0.0, e.gain, e.clamp)
     return out if rest == Epilogue() else finish_(out, None, None, rest)
+
+
+def _pack(weight: Tensor) -> Tensor:
+    return torch.ops.mkldnn._reorder_linear_weight(weight)
 
 
 def _fused(x: Tensor, weight: Tensor, bias: Tensor | None, epilogue: Epilogue) -> Tensor:
@@ -72,8 +79,8 @@ def _works(act: int) -> bool:
     bias = torch.linspace(-1, 1, 8)
     epilogue = Epilogue(act, 0.2)
     try:
-        found = _fused(x, weight, bias, epilogue)
+        found = [_fused(x, w, bias, epilogue) for w in (weight, _pack(weight))]
     except (AttributeError, RuntimeError, TypeError):
         return False
     wanted = finished(x, weight, bias, None, epilogue)
-    return found.dtype == x.dtype and torch.allclose(found.float(), wanted.float(), rtol=0.05, atol=0.05)
+    return all(f.dtype == x.dtype and torch.allclose(f.float(), wanted.float(), rtol=0.05, atol=0.05) for f in found)
