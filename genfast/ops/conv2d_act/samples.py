@@ -22,7 +22,7 @@ _SPECS = (
     Spec((0, 3, 4, 4), (2, 3, 3, 3), "selu", padding=(1, 1)),
     Spec((2, 5, 6, 6), (7, 5, 3, 3), "elu", padding=(1, 1), param=1.0, dtype=torch.float16, residual=True),
     Spec((2, 8, 6, 5), (9, 8, 3, 3), "hardswish", padding=(1, 1), dtype=torch.bfloat16, channels_last=True),
-    Spec((2, 2, 4, 5), (4, 1, 3, 3), "silu", padding=(1, 1), groups=2, dtype=torch.float64, residual=True),
+    Spec((1, 2, 3, 2), (2, 1, 3, 3), "silu", padding=(1, 1), groups=2, dtype=torch.float64, residual=True),
     Spec((1, 2, 5, 4), (2, 2, 2, 3), "softplus", stride=(2, 1), padding=(1, 0), param=1.5, gain=0.7,
          dtype=torch.float64, channels_last=True),
 )  # fmt: skip

@@ -23,7 +23,7 @@ _SPECS = (
     Spec((2, 5, 3, 3), (5, 7, 4, 4), "elu", stride=(2, 2), padding=(1, 1), param=1.0, dtype=torch.float16,
          residual=True),
     Spec((2, 8, 3, 4), (8, 9, 3, 3), "hardswish", padding=(1, 1), dtype=torch.bfloat16, channels_last=True),
-    Spec((2, 2, 3, 3), (2, 2, 4, 4), "silu", stride=(2, 2), padding=(1, 1), groups=2, dtype=torch.float64,
+    Spec((1, 2, 2, 2), (2, 1, 3, 3), "silu", stride=(2, 2), padding=(1, 1), groups=2, dtype=torch.float64,
          residual=True),
     Spec((1, 2, 3, 4), (2, 2, 2, 3), "softplus", stride=(2, 1), padding=(1, 0), output_padding=(1, 0), param=1.5,
          gain=0.7, dtype=torch.float64, channels_last=True),
