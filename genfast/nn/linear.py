@@ -11,6 +11,10 @@ from genfast.nn._layer import FusedLayer
 from genfast.ops import linear_act
 
 
+_SMALL = 1 << 19
+"""Products of fewer multiplications take a few microseconds, and less in PyTorch."""
+
+
 class LinearAct(FusedLayer, nn.Linear):
     """``clamp(act(x @ weight.T + bias + residual) * gain)``, in one op: :func:`genfast.linear_act`.
 
@@ -33,6 +37,6 @@ class LinearAct(FusedLayer, nn.Linear):
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """``x`` ``[..., I]`` -> ``[..., O]``; ``residual`` ``[..., O]`` is added before the activation."""
-        if not self.fused:
+        if not self.fused or x.numel() * self.out_features < _SMALL:
             return self._plain_epilogue(F.linear(x, self.weight, self.bias), residual)
         return linear_act(x, self.weight, self.bias, residual=residual, **self._epilogue)

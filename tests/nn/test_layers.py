@@ -93,6 +93,13 @@ def test_linear_is_that_of_torch(shape):
     close(new(x, residual), truth_of(old, x, residual))
 
 
+def test_a_large_linear_layer_is_that_of_torch():
+    """The small ones are PyTorch's."""
+    layer, x, residual = LinearAct(128, 96), torch.randn(70, 128), torch.randn(70, 96)
+    truth = F.silu(F.linear(x.double(), layer.weight.double(), layer.bias.double()) + residual.double())
+    close(layer(x, residual), truth)
+
+
 @pytest.mark.parametrize("dim", [0, 1, -1])
 def test_bias_act_adds_along_its_dimension(dim):
     layer = BiasAct(3, dim=dim, act="lrelu", clamp=0.5)

@@ -17,7 +17,7 @@ KINDS = {
     "conv_few": lambda: ConvAct2d(16, 3, 3, padding=1, act="tanh"),
     "conv_1x1": lambda: ConvAct2d(16, 16, 1),
     "transposed": lambda: ConvTransposeAct2d(16, 16, 4, stride=2, padding=1),
-    "linear": lambda: LinearAct(16, 16),
+    "linear": lambda: LinearAct(256, 256),
 }
 
 
@@ -104,7 +104,7 @@ CHANGES = [
 def test_the_next_forward_uses_the_new_weights(kind, change):
     torch.manual_seed(0)
     layer = KINDS[kind]()
-    x = torch.randn(2, 16) if kind == "linear" else torch.randn(2, 16, 8, 8)
+    x = torch.randn(16, 256) if kind == "linear" else torch.randn(2, 16, 8, 8)
     with torch.no_grad():
         for _ in range(2):
             before = layer(x)
