@@ -14,7 +14,7 @@ import genfast
 from genfast.backend import emulate_cuda
 from genfast.registry import Op, Sample, ops
 
-LAUNCHES = {"diffusion_loss": 2, "group_norm_act": 3}
+LAUNCHES = {"diffusion_loss": 2, "group_norm_act": 3, "group_norm_act_gradient": 4}
 """Kernels of one call; every other op is one. The loss needs a second one for the sum over blocks."""
 
 

@@ -1,25 +1,16 @@
-#include "group_norm_act.h"
-
-#include <array>
-
-#include "common/bind.h"
+#include "bind.h"
 #include "pieces.h"
 
 namespace genfast {
 
-// sizes: batch, channels, spatial, groups, and the sample strides of scale and shift. parameters: pointers and dtypes
-// of weight, bias, scale and shift.
-static GroupNormAct arguments(uintptr_t x, uintptr_t out, int dtype, const std::array<int64_t, 6>& sizes,
-                              bool channels_last, bool joint, const std::array<uintptr_t, 8>& parameters, float eps,
-                              int act, float param, uintptr_t mean, uintptr_t var, bool given, uintptr_t workspace) {
-  const auto values = [&](int i) {
-    return Values{as_pointer<const void>(parameters[2 * i]), static_cast<DType>(parameters[2 * i + 1])};
-  };
+static GroupNormAct arguments(uintptr_t x, uintptr_t out, int dtype, const NormSizes& sizes, bool channels_last,
+                              bool joint, const NormPointers& parameters, float eps, int act, float param,
+                              uintptr_t mean, uintptr_t var, bool given, uintptr_t workspace) {
   return {as_pointer<const void>(x),
           as_pointer<void>(out),
           static_cast<DType>(dtype),
-          {sizes[0], sizes[1], sizes[2], sizes[3], channels_last, joint},
-          {values(0), values(1), values(2), values(3), sizes[4], sizes[5]},
+          norm_shape(sizes, channels_last, joint),
+          norm_parameters(sizes, parameters),
           eps,
           static_cast<Activation>(act),
           param,
@@ -31,8 +22,8 @@ static GroupNormAct arguments(uintptr_t x, uintptr_t out, int dtype, const std::
 
 static const BindOp bind([](py::module_& m) {
   // Bytes that the CUDA kernels need.
-  m.def("group_norm_act_workspace", [](const std::array<int64_t, 4>& sizes, bool channels_last) {
-    return norm_workspace_bytes({sizes[0], sizes[1], sizes[2], sizes[3], channels_last, false}, sizeof(Moments), 3);
+  m.def("group_norm_act_workspace", [](const std::array<int64_t, 4>& s, bool channels_last) {
+    return norm_workspace_bytes({s[0], s[1], s[2], s[3], channels_last, false}, sizeof(Moments), 3);
   });
   bind_kernel(m, "group_norm_act", arguments, group_norm_act_cpu, group_norm_act_cuda);
 });

@@ -40,12 +40,6 @@ void finish_pixels(const T* x, T* out, int64_t pixels, int64_t channels, const f
     });
 }
 
-// Whether items of equal size keep all threads busy.
-bool balanced(int64_t items) {
-  const int threads = max_threads();
-  return items % threads == 0 || items >= 4 * threads;
-}
-
 // What both layouts share. A statistic's moments are `stride` apart from sample to sample.
 struct Norm {
   const GroupNormAct& p;

@@ -189,8 +189,7 @@ void group_norm_act_cuda(const GroupNormAct& p, CudaStream stream) {
   dispatch_dtype(p.dtype, [&](auto* type) {
     using T = std::remove_pointer_t<decltype(type)>;
     if (!p.given) launch_moments<T>(p, stream);
-    launch("group_norm_act", stream, join_kernel, dim3(static_cast<unsigned>((statistics + joiners.y - 1) / joiners.y)),
-           joiners, 0, p);
+    launch("group_norm_act", stream, join_kernel, blocks_of(statistics, joiners.y), joiners, 0, p);
     dispatch_activation(p.act, [&](auto act) {
       const dim3 threads = quad_threads(walk.plan);
       const dim3 blocks = quad_blocks((walk.plan.slots + threads.x - 1) / threads.x, walk.plan.batch, threads);

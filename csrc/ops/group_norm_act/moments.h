@@ -11,6 +11,12 @@
 namespace genfast {
 namespace GENFAST_ISA {
 
+// Whether items of equal size keep all threads busy.
+inline bool balanced(int64_t items) {
+  const int threads = max_threads();
+  return items % threads == 0 || items >= 4 * threads;
+}
+
 GENFAST_HD double add_lanes(VF x) {
   double sums[kLanes];
   for (int lane = 0; lane < kLanes; ++lane) sums[lane] = x[lane];

@@ -40,6 +40,8 @@ inline dim3 row_threads(int64_t width) {
   return dim3(across, kBlockThreads / across);
 }
 
+inline dim3 blocks_of(int64_t n, int64_t each) { return dim3(static_cast<unsigned>((n + each - 1) / each)); }
+
 // The walk over elements: rows of memory with one channel each, or one pixel's channels each.
 struct ChannelWalk {
   QuadPlan plan;

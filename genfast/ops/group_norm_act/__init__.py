@@ -13,7 +13,17 @@ from genfast.backend import cuda_library, current_stream, native
 from genfast.ops import _activation, _check
 from genfast.ops._check import DTYPE_CODES, STORAGE
 from genfast.ops.group_norm_act import reference
+from genfast.ops.group_norm_act.arguments import (
+    dense,
+    dense_parameters,
+    in_layout,
+    like,
+    pointers,
+    sizes_of,
+    workspace,
+)
 from genfast.ops.group_norm_act.samples import samples
+from genfast.ops.group_norm_act_gradient import gradients
 
 _NAME = "group_norm_act"
 
@@ -110,38 +120,6 @@ def _modulation(name: str, value: Tensor, x: Tensor) -> Tensor:
     return value if shape[0] == batch else value.expand(batch, channels)
 
 
-def dense(x: Tensor) -> tuple[Tensor, bool]:
-    """``x`` in a layout that kernels read (itself if it has one), and whether channels are adjacent in memory."""
-    if x.is_contiguous():
-        return x, x.numel() == x.shape[0] * x.shape[1]
-    if x.movedim(1, -1).is_contiguous():
-        return x, True
-    return x.contiguous(), False
-
-
-def like(x: Tensor) -> Tensor:
-    """An empty result for ``x``, in its layout where that is dense."""
-    if x.is_contiguous() or x.movedim(1, -1).is_contiguous():
-        return torch.empty_like(x)
-    return torch.empty_like(x, memory_format=torch.contiguous_format)
-
-
-def in_layout(y: Tensor, x: Tensor) -> Tensor:
-    """``y`` with the strides of ``like(x)``."""
-    wanted = like(x)
-    return y if y.stride() == wanted.stride() else wanted.copy_(y)
-
-
-def _rows(value: Tensor | None) -> Tensor | None:
-    """Scale or shift ``[N, C]`` with adjacent channels."""
-    return value if value is None or value.stride(1) == 1 or value.shape[1] == 1 else value.contiguous()
-
-
-def pointers(values: Sequence[Tensor | None]) -> list[int]:
-    """Addresses and dtypes, as the kernels take them."""
-    return [n for p in values for n in ((0, 0) if p is None else (p.data_ptr(), DTYPE_CODES[p.dtype]))]
-
-
 def _run(
     start: Callable[..., None], x: Tensor, weight: Tensor | None, bias: Tensor | None, scale: Tensor | None,
     shift: Tensor | None, mean: Tensor | None, var: Tensor | None, groups: int, eps: float, act: int,
@@ -155,21 +133,16 @@ def _run(
         mean, var = _statistics(x, groups, joint)
     if x.numel() == 0:
         return out, *(_none(x) if given else (mean.fill_(torch.nan), var.fill_(torch.nan)))
-    batch, channels = x.shape[:2]
-    sizes = (batch, channels, x.numel() // (batch * channels), groups)
-    kept = [None if p is None else p.contiguous() for p in (weight, bias)] + [_rows(scale), _rows(shift)]
-    strides = [0 if p is None else p.stride(0) for p in kept[2:]]
-    start(x, out, sizes, channels_last, joint, kept, strides, eps, act, act_param, mean, var, given)
+    kept, strides = dense_parameters(weight, bias, scale, shift)
+    start(x, out, sizes_of(x, groups), channels_last, joint, kept, strides, eps, act, act_param, mean, var, given)
     return out, *(_none(x) if given else (mean, var))
 
 
-def _native(kernel: Any, workspace: Any, *cuda_stream: int) -> Callable[..., None]:
-    """A start of the native kernel; ``workspace`` tells the bytes that it needs, if any."""
+def _native(kernel: Any, needed: Any, *cuda_stream: int) -> Callable[..., None]:
+    """A start of the native kernel; ``needed`` tells the bytes of its workspace, if it has one."""
 
     def start(x, out, sizes, channels_last, joint, kept, strides, eps, act, act_param, mean, var, given):
-        memory = None
-        if workspace is not None:
-            memory = torch.empty(workspace(sizes, channels_last), dtype=torch.uint8, device=x.device)
+        memory = None if needed is None else workspace(needed(sizes, channels_last), x)
         kernel(
             x.data_ptr(), out.data_ptr(), DTYPE_CODES[x.dtype], (*sizes, *strides), channels_last, joint,
             pointers(kept), eps, act, act_param, mean.data_ptr(), var.data_ptr(), given, _check.pointer(memory),
@@ -228,22 +201,29 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
     ctx.set_materialize_grads(False)
 
 
-def _backward(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
-    inputs = ctx.saved_tensors[:7]
-    if grad is None:
+def _backward(ctx: Any, dy: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+    *inputs, mean, var = ctx.saved_tensors
+    if dy is None:
         return (None,) * 12
     needs = ctx.needs_input_grad[:5]
-    return *_composed_gradients(grad, inputs, ctx.options, needs), *(None,) * 7
+    given = inputs[5] is not None
+    if torch.is_grad_enabled():
+        found = _composed_gradients(dy, inputs, ctx.options, needs)
+    else:
+        statistics = inputs[5:] if given else (mean, var)
+        found = gradients(*(dy, *inputs[:5], *statistics, *ctx.options, given, needs))
+    return *found, *(None,) * 7
 
 
-def _composed_gradients(grad, inputs, options, needs):
+def _composed_gradients(
+    dy: Tensor, inputs: Sequence[Any], options: tuple[Any, ...], needs: Sequence[bool]
+) -> list[Tensor | None]:
     """The gradients made of differentiable operations."""
-    with torch.enable_grad():
-        # Views, so that a scale which was computed from x stays a variable of its own.
-        own = [t.view_as(t) if i < 5 and needs[i] else t for i, t in enumerate(inputs)]
-        wanted = [t for t, need in zip(own, needs, strict=False) if need]
-        y = reference.group_norm_act(*own, *options)[0]
-        found = iter(torch.autograd.grad(y, wanted, grad, create_graph=torch.is_grad_enabled()))
+    # Views, so that a scale which was computed from x stays a variable of its own.
+    own = [t.view_as(t) if i < 5 and needs[i] else t for i, t in enumerate(inputs)]
+    wanted = [t for t, need in zip(own, needs, strict=False) if need]
+    y = reference.group_norm_act(*own, *options)[0]
+    found = iter(torch.autograd.grad(y, wanted, dy, create_graph=True))
     return [next(found) if need else None for need in needs]
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from genfast.ops import _triton
 from genfast.ops._activation import NAMES
 from genfast.ops._activation_triton import activate
+from genfast.ops.group_norm_act.arguments import Sizes
 
 SIZES = (
     "batch", "channels", "spatial", "groups", "pieces", "length", "rows", "columns", "column_blocks", "partials",
@@ -214,7 +215,7 @@ def fitting(choices: tuple[tuple[int, int], ...], length: int) -> tuple[int, int
 class Layout:
     """How a tensor ``[batch, channels, spatial]`` is cut into partial sums and into tiles."""
 
-    def __init__(self, sizes: tuple[int, int, int, int], channels_last: bool, joint: bool) -> None:
+    def __init__(self, sizes: Sizes, channels_last: bool, joint: bool) -> None:
         self.batch, self.channels, self.spatial, self.groups = sizes
         self.last = channels_last
         self.adjacent = channels_last and self.spatial > 1
@@ -239,6 +240,19 @@ class Layout:
             programs = math.ceil(rows / self.tile_rows) * self.pieces
             _triton.launch(run_moments_kernel, programs, 4, (x, partial, rows, self.length, self.pieces), constants)
 
+    def start_join(
+        self, values: Tensor, partial: Tensor | None, mean: Tensor, var: Tensor, parameters: list[Tensor | None],
+        strides: list[int], eps: float,
+    ) -> None:  # fmt: skip
+        """Run :func:`join_kernel`; without partial sums, on the ``mean`` and ``var`` that are there."""
+        rows, block = fitting(JOINS, self.work)
+        constants = {"GIVEN": partial is None, "EPS": eps, "PIECE": self.piece, "ROWS": rows, "BLOCK": block}
+        sizes = (self.batch, self.channels, self.groups, self.pieces, self.length, self.partials, self.runs)
+        _triton.launch(
+            join_kernel, math.ceil(self.statistics / rows), 4,
+            (values, partial, mean, var, *parameters, *sizes, *strides), constants,
+        )  # fmt: skip
+
     def start_tiles(self, kernel: Any, tensors: tuple[Tensor | None, ...], constants: dict[str, Any]) -> None:
         """Run an elementwise kernel whose sizes are those of :func:`finish_kernel`."""
         rows, columns = self.batch * self.channels, self.spatial
@@ -252,7 +266,7 @@ class Layout:
 
 
 def launch(
-    x: Tensor, out: Tensor, sizes: tuple[int, int, int, int], channels_last: bool, joint: bool,
+    x: Tensor, out: Tensor, sizes: Sizes, channels_last: bool, joint: bool,
     parameters: list[Tensor | None], strides: list[int], eps: float, act: int, param: float, mean: Tensor, var: Tensor,
     given: bool,
 ) -> None:  # fmt: skip
@@ -263,11 +277,5 @@ def launch(
     if not given:
         partial = x.new_empty((2, layout.batch * layout.groups * layout.partials), dtype=torch.float64)
         layout.start_moments(x, partial)
-    rows, block = fitting(JOINS, layout.work)
-    constants = {"GIVEN": given, "EPS": eps, "PIECE": layout.piece, "ROWS": rows, "BLOCK": block}
-    join_sizes = (layout.batch, layout.channels, layout.groups, layout.pieces, layout.length, layout.partials)
-    _triton.launch(
-        join_kernel, math.ceil(layout.statistics / rows), 4,
-        (values, partial, mean, var, *parameters, *join_sizes, layout.runs, *strides), constants,
-    )  # fmt: skip
+    layout.start_join(values, partial, mean, var, parameters, strides, eps)
     layout.start_tiles(finish_kernel, (x, out, values), {"ACT": NAMES[act], "PARAM": param})
