@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from genfast.nn._layer import FusedLayer
 from genfast.ops import linear_act
 
-
 _SMALL = 1 << 19
 """Products of fewer multiplications take a few microseconds, and less in PyTorch."""
 
