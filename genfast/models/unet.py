@@ -7,8 +7,11 @@ from torch import Tensor, nn
 
 from genfast.models.config import UNetConfig
 from genfast.models.layers import Attention, ResidualBlock, Upsample, conv, norm_act, timestep_embedding
-from genfast.nn import FusedModule, LinearAct, set_fused
+from genfast.nn import FusedModule, LinearAct, plain_pytorch, set_fused
 from genfast.ops._check import memory_format
+
+_SMALL = 1 << 18
+"""Elements of the first feature map."""
 
 
 class _Stage(nn.Module):
@@ -36,7 +39,8 @@ class UNet(FusedModule):
         fused: whether it computes with the ops of genfast, which is the faster way, or with plain PyTorch.
 
     ``model.fused`` may be set at any time; parameters and ``state_dict`` are the same both ways. On the CPU the fused
-    network works in channels_last, whatever the layout of its input.
+    network works in channels_last, whatever the layout of its input. In training, small batches of small images take
+    plain PyTorch, which is faster there.
 
     The last convolution of every residual branch, of every attention and of the network starts at
     zero: an untrained network returns zeros.
@@ -88,7 +92,7 @@ class UNet(FusedModule):
     @property
     def fused(self) -> bool:
         """Whether the network computes with the ops of genfast; setting it switches every layer."""
-        return self._fused
+        return super().fused
 
     @fused.setter
     def fused(self, value: bool) -> None:
@@ -112,9 +116,23 @@ class UNet(FusedModule):
         """
         if x.dim() != 4 or x.shape[1] != self.config.in_channels:
             raise ValueError(f"UNet: x must be [B, {self.config.in_channels}, H, W], got {list(x.shape)}")
+        if not self._trains_small(x):
+            return self._run(x, t, labels)
+        with plain_pytorch():
+            return self._run(x, t, labels)
+
+    def _trains_small(self, x: Tensor) -> bool:
+        """Whether gradients are recorded of so little that transforming and packing the weights does not pay."""
+        size = x.shape[0] * x.shape[2] * x.shape[3] * self.config.channels
+        return (
+            size < _SMALL and torch.is_grad_enabled() and self.stem.weight.requires_grad
+            and not torch.compiler.is_compiling()
+        )  # fmt: skip
+
+    def _run(self, x: Tensor, t: Tensor | float, labels: Tensor | None) -> Tensor:
         embedding = self._embedding(x, t, labels)
         layout = memory_format(x)
-        inner = torch.channels_last if self._fused and x.device.type == "cpu" else layout
+        inner = torch.channels_last if self.fused and x.device.type == "cpu" else layout
         # An image of one channel has both layouts, so the stem's output may still be contiguous.
         h = self.stem(x.contiguous(memory_format=inner)).contiguous(memory_format=inner)
         skips = [h]
@@ -141,7 +159,7 @@ class UNet(FusedModule):
         if t.shape[0] not in (1, batch):
             raise ValueError(f"UNet: t must hold 1 or {batch} timesteps, one per image, got {t.shape[0]}")
         label = self._label(x, labels)
-        if not self._fused:
+        if not self.fused:
             t = t.expand(batch)
         elif _all_the_same(t):
             t = t[:1]
@@ -168,6 +186,6 @@ class UNet(FusedModule):
             low, high = (int(v) for v in labels.aminmax())
             if low < 0 or high > classes:
                 raise ValueError(f"UNet: labels must be in [0, {classes}], got {low} to {high}")
-            if self._fused and low == high:
+            if self.fused and low == high:
                 labels = labels[:1]
         return self.label(labels)

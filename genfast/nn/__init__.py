@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genfast.nn._layer import FusedLayer, FusedModule, set_fused
+from genfast.nn._layer import FusedLayer, FusedModule, plain_pytorch, set_fused
 from genfast.nn.bias_act import BiasAct
 from genfast.nn.conv import ConvAct2d, ConvTransposeAct2d
 from genfast.nn.fold import fold_batch_norm_
@@ -24,5 +24,6 @@ __all__ = [
     "accelerate",
     "fold_batch_norm",
     "fold_batch_norm_",
+    "plain_pytorch",
     "set_fused",
 ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -11,16 +13,36 @@ from torch import Tensor, nn
 
 from genfast.ops import _activation
 
+_plain: ContextVar[bool] = ContextVar("genfast_plain_layers", default=False)
+
+
+@contextmanager
+def plain_pytorch(plain: bool = True) -> Iterator[None]:
+    """Have all fused modules compute in plain PyTorch inside the ``with`` block, in this thread; not if ``plain`` is
+    False."""
+    token = _plain.set(plain or _plain.get())
+    try:
+        yield
+    finally:
+        _plain.reset(token)
+
 
 class FusedModule(nn.Module):
-    """A module with a twin in plain PyTorch, of the same parameters.
+    """A module with a twin in plain PyTorch, of the same parameters."""
 
-    Attributes:
-        fused: True computes with the ops of genfast, False with those of PyTorch. :func:`set_fused` sets it for a
-            whole model.
-    """
+    _fused: bool = True
 
-    fused: bool = True
+    @property
+    def fused(self) -> bool:
+        """Whether the module computes with the ops of genfast, or with those of PyTorch.
+
+        May be set; :func:`set_fused` does it for a whole model, :func:`plain_pytorch` for a while.
+        """
+        return self._fused and (torch.compiler.is_compiling() or not _plain.get())
+
+    @fused.setter
+    def fused(self, value: bool) -> None:
+        self._fused = value
 
 
 def set_fused(model: nn.Module, fused: bool = True) -> nn.Module:

@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from genfast.models import DigitClassifier, UNet, UNetConfig
+from genfast.models import DigitClassifier, UNet, UNetConfig, unet
 from genfast.models.layers import timestep_embedding
-from genfast.nn import FusedModule, set_fused
+from genfast.nn import FusedModule, plain_pytorch, set_fused
 
 TINY = {
     "image_size": 8, "in_channels": 1, "channels": 8, "multipliers": (1, 2), "blocks": 1, "attention": (4,),
@@ -146,8 +146,25 @@ def test_keys_are_those_of_the_first_checkpoints():
     assert len(found) == 129
 
 
+def test_training_on_little_takes_plain_pytorch_and_sampling_does_not(monkeypatch):
+    model, x = random_unet(), torch.randn(2, 1, 8, 8)
+    twin = UNet(model.config, fused=False).eval()
+    twin.load_state_dict(model.state_dict())
+    assert torch.equal(model(x, 3), twin(x, 3)) and model.fused
+    monkeypatch.setattr(unet, "_SMALL", 0)
+    taken = []
+    model.stem.register_forward_hook(lambda module, *_: taken.append(module.fused))
+    model(x, 3)
+    with torch.no_grad():
+        model(x, 3)
+        with plain_pytorch():
+            model(x, 3)
+    assert taken == [True, True, False]
+
+
 @pytest.mark.parametrize("times", [[3.0, 3.0], [3.0, 400.0]], ids=str)
-def test_gradients_are_those_of_the_eager_twin(times):
+def test_gradients_are_those_of_the_eager_twin(times, monkeypatch):
+    monkeypatch.setattr(unet, "_SMALL", 0)
     model = random_unet(in_channels=3)
     x = torch.randn(2, 3, 8, 8)
     found = []
