@@ -8,20 +8,37 @@ namespace {
 
 constexpr int kWarps = kBlockThreads / 32;
 
+// z becomes f'(z) * gain, or for the second order f''(z) * gain. Which activation it is costs a comparison that all
+// threads agree on, and its code stands once, for elements in turn: a kernel for each took minutes to compile.
+template <int kOrder, int kActivation = 0, class T>
+__device__ __forceinline__ void slopes(Vector<T>& z, const Epilogue& e) {
+  if constexpr (kActivation < static_cast<int>(Activation::mish))
+    if (e.act != static_cast<Activation>(kActivation)) return slopes<kOrder, kActivation + 1>(z, e);
+  GENFAST_NO_UNROLL
+  for (int turn = 0; turn < Vector<T>::kCount; ++turn) {
+    const float slope = epilogue_slope<static_cast<Activation>(kActivation), kOrder, Scalar>(z.v[0].v[0], e) * e.gain;
+    // The elements move up, because registers have no index.
+    GENFAST_UNROLL
+    for (int k = 1; k < Vector<T>::kCount; ++k) z.v[(k - 1) / 4].v[(k - 1) % 4] = z.v[k / 4].v[k % 4];
+    z.v[Vector<T>::kFours - 1].v[3] = slope;
+  }
+}
+
 // dx of a thread's vector, from z = x + b.
-template <Activation A, int kOrder, class T>
+template <int kOrder, class T>
 __device__ __forceinline__ Vector<T> gradient(const BiasActGradient& p, const VectorAt& at, Vector<T> z) {
   add_residual<T>(z, p.epilogue.residual, at);
   Vector<T> d = load_vector<T>(p.dy, at);
+  slopes<kOrder>(z, p.epilogue);
   GENFAST_UNROLL
   for (int k = 0; k < Vector<T>::kFours; ++k)
-    d.v[k] = d.v[k] * (epilogue_slope<A, kOrder, Four>(z.v[k], p.epilogue) * p.epilogue.gain);
+    d.v[k] = Four::each<Four::F>([&](int i) { return d.v[k].v[i] * z.v[k].v[i]; });
   store_vector<T>(p.dx, at, d);
   return d;
 }
 
 // A row of the block is a row of adjacent elements with one bias, blockIdx.x a chunk of it.
-template <Activation A, int kOrder, class T>
+template <int kOrder, class T>
 __global__ void __launch_bounds__(kBlockThreads)
     rows_kernel(const __grid_constant__ BiasActGradient p, int64_t rows, int64_t chunks, bool aligned) {
   GENFAST_SHARED(double, sums, kWarps);
@@ -37,7 +54,7 @@ __global__ void __launch_bounds__(kBlockThreads)
       const VectorAt at{row * p.shape.inner + i, count, aligned && count == kCount};
       Vector<T> z = load_vector<T>(p.x, at);
       add_bias<T>(z, kCount, [&](int) { return b; });
-      const Vector<T> d = gradient<A, kOrder, T>(p, at, z);
+      const Vector<T> d = gradient<kOrder, T>(p, at, z);
       float four[4] = {};
       GENFAST_UNROLL
       for (int k = 0; k < kCount; ++k)
@@ -52,8 +69,8 @@ __global__ void __launch_bounds__(kBlockThreads)
 }
 
 // Channels are adjacent: threads side by side take a vector of them each, those below each other share kSumRows rows.
-template <Activation A, int kOrder, class T>
-__global__ void __launch_bounds__(kBlockThreads)
+template <int kOrder, class T>
+__global__ void __launch_bounds__(kBlockThreads, 2)
     columns_kernel(const __grid_constant__ BiasActGradient p, bool aligned) {
   constexpr int kCount = Vector<T>::kCount;
   GENFAST_SHARED(double, sums, kBlockThreads* kCount);
@@ -69,7 +86,7 @@ __global__ void __launch_bounds__(kBlockThreads)
       const VectorAt at{row * channels + first, count, aligned && count == kCount};
       Vector<T> z = load_vector<T>(p.x, at);
       add_bias<T>(z, count, [&](int k) { return __ldg(p.epilogue.bias + first + k); });
-      const Vector<T> d = gradient<A, kOrder, T>(p, at, z);
+      const Vector<T> d = gradient<kOrder, T>(p, at, z);
       GENFAST_UNROLL
       for (int k = 0; k < kCount; ++k) sum[k] += d.v[k / 4].v[k % 4];
     }
@@ -108,7 +125,7 @@ unsigned threads_across(int64_t vectors, unsigned most) {
   return across;
 }
 
-template <Activation A, int kOrder, class T>
+template <int kOrder, class T>
 void launch_gradient(const char* op, const BiasActGradient& p, CudaStream stream) {
   constexpr int kCount = Vector<T>::kCount;
   const bool adjacent = p.shape.inner == 1 && p.epilogue.bias != nullptr;
@@ -120,12 +137,12 @@ void launch_gradient(const char* op, const BiasActGradient& p, CudaStream stream
     const dim3 threads(across, kBlockThreads / across);
     const dim3 blocks(static_cast<unsigned>(bias_sum_parts(p.shape)),
                       static_cast<unsigned>((vectors + across - 1) / across));
-    launch(op, stream, columns_kernel<A, kOrder, T>, blocks, threads, 0, p, aligned);
+    launch(op, stream, columns_kernel<kOrder, T>, blocks, threads, 0, p, aligned);
   } else {
     const int64_t rows = p.shape.outer * p.shape.channels, chunks = bias_sum_chunks(p.shape);
     const unsigned across = threads_across(vectors, kBlockThreads);
     const dim3 threads(across, kBlockThreads / across);
-    launch(op, stream, rows_kernel<A, kOrder, T>, quad_blocks(chunks, rows, threads), threads, 0, p, rows, chunks,
+    launch(op, stream, rows_kernel<kOrder, T>, quad_blocks(chunks, rows, threads), threads, 0, p, rows, chunks,
            aligned);
   }
 }
@@ -139,11 +156,8 @@ void bias_act_gradient_cuda(const BiasActGradient& given, CudaStream stream) {
   if (p.shape.numel() > 0)
     dispatch_dtype(p.dtype, [&](auto* type) {
       using T = std::remove_pointer_t<decltype(type)>;
-      dispatch_activation(p.epilogue.act, [&](auto act) {
-        constexpr Activation A = decltype(act)::value;
-        if (p.order == 1) return launch_gradient<A, 1, T>(op, p, stream);
-        if constexpr (std::is_same_v<T, float>) launch_gradient<A, 2, T>(op, p, stream);
-      });
+      if (p.order == 1) return launch_gradient<1, T>(op, p, stream);
+      if constexpr (std::is_same_v<T, float>) launch_gradient<2, T>(op, p, stream);
     });
   if (p.dbias == nullptr || p.shape.channels == 0) return;
   const dim3 blocks(static_cast<unsigned>((p.shape.channels + 31) / 32));

@@ -61,7 +61,7 @@ __global__ void __launch_bounds__(kBlockThreads)
 // moments[batch, groups, pieces, group channels]: threadIdx.x is a channel, threadIdx.y a pixel, blockIdx.x a piece of
 // the pixels and kColumns channels.
 template <class T>
-__global__ void __launch_bounds__(kBlockThreads) column_moments_kernel(const __grid_constant__ GroupNormAct p) {
+__global__ void __launch_bounds__(kBlockThreads, 2) column_moments_kernel(const __grid_constant__ GroupNormAct p) {
   GENFAST_SHARED(double, values, kBlockThreads);
   const Pieces pieces(p.shape);
   const int64_t channels = p.shape.channels, slabs = (channels + kColumns - 1) / kColumns;
