@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from genfast import tuning
 from genfast.cli import main
 from genfast.models import UNet, UNetConfig
 from genfast.schedules import Schedule
@@ -298,7 +299,16 @@ def test_importing_the_command_loads_no_optional_package():
     assert result.stdout == "[]\n"
 
 
-def test_tune(call, checkpoint, tmp_path, monkeypatch):
+@pytest.fixture
+def no_choices():
+    """Nothing chosen before, as in a process of the command's own."""
+    tuning.clear()
+    tuning.enable()
+    yield
+    tuning.clear()
+
+
+def test_tune(call, checkpoint, tmp_path, monkeypatch, no_choices):
     # Choices are saved only if times repeat, which they need not while other processes run.
     monkeypatch.setattr("genfast.ops._conv.measure.Runner.time", lambda self: 1e-3)
     file = tmp_path / "choices.json"

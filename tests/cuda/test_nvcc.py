@@ -91,10 +91,20 @@ def test_nothing_spills(compiled: dict[str, Compiled], op: str) -> None:
     assert set(kernels) == {("0", "0", "0")}
 
 
-@pytest.mark.parametrize("op", [source.parent.name for source in SOURCES])
+# Tensors of any strides, and tiles of matrices with edges, are read a value at a time.
+BY_VALUE = ("attention", "linear_act")
+# These take sixteen bytes of half types too, and read what they may write over: not past the coherent path.
+IN_PLACE = ("bias_act", "bias_act_gradient")
+
+
+@pytest.mark.parametrize("op", [source.parent.name for source in SOURCES if source.parent.name not in BY_VALUE])
 def test_memory_is_read_and_written_in_vectors(compiled: dict[str, Compiled], op: str) -> None:
     ptx = compiled[op].ptx
-    assert re.search(r"st\.global\.(wb\.)?v4\.[fb]32", ptx) and re.search(r"st\.global\.(wb\.)?v2\.[bu]32", ptx)
+    assert re.search(r"st\.global\.(wb\.)?v4\.[fb]32", ptx)
+    if op in IN_PLACE:
+        assert re.search(r"ld\.global\.v4\.[fb]32", ptx)
+        return
+    assert re.search(r"st\.global\.(wb\.)?v2\.[bu]32", ptx)
     if not op.endswith("_noise") or op == "add_noise":
         assert re.search(r"ld\.global\.nc\.v4\.[fb]32", ptx) and re.search(r"ld\.global\.nc\.v2\.[bu]32", ptx)
 
