@@ -17,10 +17,28 @@ __device__ __forceinline__ float* channel_values(const GroupNormActGradient& p) 
   return reinterpret_cast<float*>(partial_sums(p) + s.batch * s.channels * SumPieces(s).pieces);
 }
 
-template <Activation A, class S>
-__device__ __forceinline__ typename S::F argument_gradient(typename S::F dy, typename S::F d, typename S::F gain,
-                                                           typename S::F offset, float param) {
-  return dy * activation_gradient<A, S>(S::fma(d, gain, offset), param);
+// z becomes act'(z). Which activation it is costs a comparison that all threads agree on, and its code stands once, for
+// elements in turn: a kernel for each would take minutes to compile.
+template <int kCount, int kActivation = 0>
+__device__ __forceinline__ void slopes(float (&z)[kCount], Activation act, float param) {
+  if constexpr (kActivation < static_cast<int>(Activation::mish))
+    if (act != static_cast<Activation>(kActivation)) return slopes<kCount, kActivation + 1>(z, act, param);
+  GENFAST_NO_UNROLL
+  for (int turn = 0; turn < kCount; ++turn) {
+    const float slope = activation_gradient<static_cast<Activation>(kActivation), Scalar>(z[0], param);
+    // The elements move up, because registers have no index.
+    GENFAST_UNROLL
+    for (int k = 1; k < kCount; ++k) z[k - 1] = z[k];
+    z[kCount - 1] = slope;
+  }
+}
+
+// dz of four elements.
+__device__ __forceinline__ Four::F argument_gradient(const GroupNormActGradient& p, const Four::F& dy, const Four::F& d,
+                                                     const Four::F& gain, const Four::F& offset) {
+  Four::F z = Four::fma(d, gain, offset);
+  slopes(z.v, p.act, p.param);
+  return dy * z;
 }
 
 // Means, gains and offsets: a thread is a sample's channel.
@@ -38,7 +56,7 @@ __global__ void __launch_bounds__(kBlockThreads) prepare_kernel(const __grid_con
 }
 
 // A block row is a sample's channel, blockIdx.x a piece of its memory.
-template <Activation A, class T>
+template <class T>
 __global__ void __launch_bounds__(kBlockThreads)
     run_sums_kernel(const __grid_constant__ GroupNormActGradient p, const __grid_constant__ QuadPlan plan) {
   GENFAST_SHARED(double, sums, kWarps);
@@ -47,13 +65,12 @@ __global__ void __launch_bounds__(kBlockThreads)
   if (row < plan.batch) {
     const float* const means = channel_values(p) + row;
     const float mean = means[0], gain = means[plan.batch], offset = means[2 * plan.batch];
-    GENFAST_UNROLL
+    GENFAST_NO_UNROLL
     for (int k = 0; k < kQuads; ++k) {
       const auto quad = quad_at<false>(plan, row, first + k * blockDim.x + threadIdx.x);
       if (!quad.exists()) continue;
       const Four::F d = load_quad<T>(p.x, quad) - mean;
-      const Four::F dz =
-          argument_gradient<A, Four>(load_quad<T>(p.dy, quad), d, Four::splat(gain), Four::splat(offset), p.param);
+      const Four::F dz = argument_gradient(p, load_quad<T>(p.dy, quad), d, Four::splat(gain), Four::splat(offset));
       GENFAST_UNROLL
       for (int i = 0; i < 4; ++i) {
         if (i >= quad.count) continue;
@@ -68,7 +85,7 @@ __global__ void __launch_bounds__(kBlockThreads)
 }
 
 // threadIdx.x is a channel, threadIdx.y a pixel, blockIdx.x a piece of the pixels and kColumns channels.
-template <Activation A, class T>
+template <class T>
 __global__ void __launch_bounds__(kBlockThreads) column_sums_kernel(const __grid_constant__ GroupNormActGradient p) {
   GENFAST_SHARED(double, values, kBlockThreads);
   const NormShape& s = p.shape;
@@ -81,13 +98,15 @@ __global__ void __launch_bounds__(kBlockThreads) column_sums_kernel(const __grid
     const float* const means = channel_values(p) + sample * s.channels + channel;
     const float mean = means[0], gain = means[stride], offset = means[2 * stride];
     const T *const x = static_cast<const T*>(p.x), *const dy = static_cast<const T*>(p.dy);
-    GENFAST_UNROLL
+    GENFAST_NO_UNROLL
     for (int k = 0; k < kThreadElements; ++k) {
       const int64_t pixel = piece * kPiecePixels + k * kColumnRows + threadIdx.y;
       if (pixel >= s.spatial) continue;
       const int64_t at = (sample * s.spatial + pixel) * s.channels + channel;
       const float d = load_one(x + at) - mean;
-      const float dz = argument_gradient<A, Scalar>(load_one(dy + at), d, gain, offset, p.param);
+      float z[1] = {Scalar::fma(d, gain, offset)};
+      slopes(z, p.act, p.param);
+      const float dz = load_one(dy + at) * z[0];
       sum += dz;
       product = Scalar::fma(dz, d, product);
     }
@@ -136,7 +155,7 @@ __global__ void __launch_bounds__(kBlockThreads) join_sums_kernel(const __grid_c
   });
 }
 
-template <Activation A, class T>
+template <class T>
 __global__ void __launch_bounds__(kBlockThreads)
     finish_gradient_kernel(const __grid_constant__ GroupNormActGradient p, const __grid_constant__ ChannelWalk walk) {
   const int64_t row = thread_sample();
@@ -151,22 +170,22 @@ __global__ void __launch_bounds__(kBlockThreads)
   const Four::F offset = load_channels(means + 2 * stride, walk, row, channels);
   const Four::F slope = load_channels(means + 3 * stride, walk, row, channels);
   const Four::F level = load_channels(means + 4 * stride, walk, row, channels);
-  const Four::F dz = argument_gradient<A, Four>(load_quad<T>(p.dy, quad), d, gain, offset, p.param);
+  const Four::F dz = argument_gradient(p, load_quad<T>(p.dy, quad), d, gain, offset);
   store_quad<T>(p.dx, quad, Four::fma(dz, gain, Four::fma(d, slope, level)));
 }
 
-template <Activation A, class T>
+template <class T>
 void launch_sums(const GroupNormActGradient& p, CudaStream stream) {
   const NormShape& s = p.shape;
   const SumPieces pieces(s);
   if (pieces.adjacent) {
     const int64_t across = pieces.pieces * ((s.channels + kColumns - 1) / kColumns);
-    launch(kOp, stream, column_sums_kernel<A, T>, quad_blocks(across, s.batch, dim3(kColumns, 1)),
+    launch(kOp, stream, column_sums_kernel<T>, quad_blocks(across, s.batch, dim3(kColumns, 1)),
            dim3(kColumns, kColumnRows), 0, p);
   } else {
     const QuadPlan plan({s.batch * s.channels, s.spatial, 0}, false, {p.x, p.dy});
     const dim3 threads = row_threads((std::min(s.spatial, kPieceElements) + kThreadElements - 1) / kThreadElements);
-    launch(kOp, stream, run_sums_kernel<A, T>, quad_blocks(pieces.pieces, plan.batch, threads), threads, 0, p, plan);
+    launch(kOp, stream, run_sums_kernel<T>, quad_blocks(pieces.pieces, plan.batch, threads), threads, 0, p, plan);
   }
 }
 
@@ -179,15 +198,12 @@ void group_norm_act_gradient_cuda(const GroupNormActGradient& p, CudaStream stre
   const ChannelWalk walk(s, {p.x, p.dy, p.dx});
   launch(kOp, stream, prepare_kernel, blocks_of(s.batch * s.channels, kBlockThreads), kBlockThreads, 0, p);
   dispatch_dtype(p.dtype, [&](auto* type) {
-    dispatch_activation(p.act, [&](auto act) {
-      using T = std::remove_pointer_t<decltype(type)>;
-      constexpr Activation A = decltype(act)::value;
-      launch_sums<A, T>(p, stream);
-      launch(kOp, stream, join_sums_kernel, blocks_of(statistics, joiners.y), joiners, 0, p);
-      const dim3 threads = quad_threads(walk.plan);
-      const dim3 blocks = quad_blocks((walk.plan.slots + threads.x - 1) / threads.x, walk.plan.batch, threads);
-      launch(kOp, stream, finish_gradient_kernel<A, T>, blocks, threads, 0, p, walk);
-    });
+    using T = std::remove_pointer_t<decltype(type)>;
+    launch_sums<T>(p, stream);
+    launch(kOp, stream, join_sums_kernel, blocks_of(statistics, joiners.y), joiners, 0, p);
+    const dim3 threads = quad_threads(walk.plan);
+    const dim3 blocks = quad_blocks((walk.plan.slots + threads.x - 1) / threads.x, walk.plan.batch, threads);
+    launch(kOp, stream, finish_gradient_kernel<T>, blocks, threads, 0, p, walk);
   });
 }
 
