@@ -13,9 +13,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from genfast._files import replacing
 from genfast.demo.gallery import Row, Trajectory
 from genfast.training import Recognition, image_grid
-from genfast.training.files import replacing
 
 _GREY = "#555555"
 

@@ -1,9 +1,13 @@
-"""Thin models: plain modules that take a batch, its timesteps and, where they are conditional, labels."""
+"""Thin models: a U-Net that takes a batch, its timesteps and labels; GANs and VAEs that make images of latents."""
 
 from __future__ import annotations
 
 from genfast.models.classifier import DigitClassifier
 from genfast.models.config import UNetConfig
+from genfast.models.gan import GAN
+from genfast.models.gan_config import GANConfig
 from genfast.models.unet import UNet
+from genfast.models.vae import VAE
+from genfast.models.vae_config import VAEConfig
 
-__all__ = ["DigitClassifier", "UNet", "UNetConfig"]
+__all__ = ["GAN", "VAE", "DigitClassifier", "GANConfig", "UNet", "UNetConfig", "VAEConfig"]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+
+from genfast._config import Config
 
 
 @dataclass(frozen=True)
-class UNetConfig:
+class UNetConfig(Config):
     """What a :class:`genfast.models.UNet` is made of.
 
     Attributes:
@@ -45,20 +43,13 @@ class UNetConfig:
     classes: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("multipliers", "attention"):
-            value = getattr(self, name)
-            if not isinstance(value, (list, tuple)):
-                raise ValueError(f"UNetConfig: {name} must be a list of ints, got {value!r}")
-            object.__setattr__(self, name, tuple(value))
-        counts = {name: getattr(self, name) for name in ("image_size", "in_channels", "channels", "blocks", "groups")}
-        for name in ("out_channels", "head_size", "classes"):
-            if getattr(self, name) is not None:
-                counts[name] = getattr(self, name)
+        self._make_tuple("multipliers", "attention")
+        names = ("image_size", "in_channels", "channels", "blocks", "groups")
+        counts = {name: getattr(self, name) for name in names}
         counts |= {f"multipliers[{i}]": m for i, m in enumerate(self.multipliers)}
         counts |= {f"attention[{i}]": a for i, a in enumerate(self.attention)}
-        for name, value in counts.items():
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"UNetConfig: {name} must be a positive int, got {value!r}")
+        self._check_ints(counts)
+        self._check_ints_if_given("out_channels", "head_size", "classes")
         if not self.multipliers:
             raise ValueError("UNetConfig: multipliers must hold at least one level, got none")
         if self.channels % 2:
@@ -92,30 +83,6 @@ class UNetConfig:
         pairs = zip(self.resolutions, self.widths, strict=True)
         widths = [width for size, width in pairs if size in self.attention]
         return [*widths, self.widths[-1]] if self.mid_attention else widths
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON types."""
-        return json.loads(json.dumps(asdict(self)))
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> UNetConfig:
-        """The inverse of :meth:`to_dict`. Raises ValueError for an unknown field."""
-        known = [f.name for f in fields(cls)]
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            raise ValueError(f"UNetConfig: unknown fields {unknown}, expected some of {known}")
-        return cls(**values)
-
-    @classmethod
-    def from_json(cls, path: str | Path) -> UNetConfig:
-        """:meth:`from_dict` of a JSON file. Raises ValueError for a file that holds no such object."""
-        try:
-            values = json.loads(Path(path).read_text())
-        except (OSError, ValueError) as error:
-            raise ValueError(f"UNetConfig: cannot read {path}: {error}") from error
-        if not isinstance(values, dict):
-            raise ValueError(f"UNetConfig: {path} must hold a JSON object, got {type(values).__name__}")
-        return cls.from_dict(values)
 
     @classmethod
     def digits(cls) -> UNetConfig:

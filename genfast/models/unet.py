@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from genfast.models.base import FusedModel, check_labels
 from genfast.models.config import UNetConfig
 from genfast.models.layers import Attention, ResidualBlock, Upsample, conv, norm_act, timestep_embedding
-from genfast.nn import FusedModule, LinearAct, plain_pytorch, set_fused
+from genfast.nn import LinearAct, plain_pytorch
 from genfast.ops._check import memory_format
 
 _SMALL = 1 << 18
@@ -31,7 +32,7 @@ def _all_the_same(t: Tensor) -> bool:
     return t.shape[0] > 1 and t.device.type == "cpu" and not torch.compiler.is_compiling() and bool((t == t[0]).all())
 
 
-class UNet(FusedModule):
+class UNet(FusedModel):
     """The network of Ho et al. 2020 with optional classes and any number of levels.
 
     Args:
@@ -88,17 +89,6 @@ class UNet(FusedModule):
         self.head_norm = norm_act(width, config.groups)
         self.head = conv(width, config.out_channels or config.in_channels, zero=True)
         self.fused = fused
-
-    @property
-    def fused(self) -> bool:
-        """Whether the network computes with the ops of genfast; setting it switches every layer."""
-        return super().fused
-
-    @fused.setter
-    def fused(self, value: bool) -> None:
-        self._fused = value
-        for child in self.children():
-            set_fused(child, value)
 
     def forward(self, x: Tensor, t: Tensor | float, labels: Tensor | None = None) -> Tensor:
         """What the network predicts for noisy images.
@@ -171,21 +161,12 @@ class UNet(FusedModule):
 
     def _label(self, x: Tensor, labels: Tensor | None) -> Tensor | None:
         """The embedding of the labels ``[B, E]``; ``[1, E]`` where no sample has one."""
-        batch = x.shape[0]
-        if self.label is None:
-            if labels is not None:
-                raise ValueError("UNet: labels were given, but the network has no classes")
-            return None
-        classes = self.label.num_embeddings - 1
-        if labels is None:
+        classes = self.config.classes
+        if labels is None and classes is not None and self.label is not None:
             return self.label.weight[classes:]
-        if labels.shape != (batch,) or labels.dtype not in (torch.int64, torch.int32):
-            raise ValueError(f"UNet: labels must be int64 [{batch}], got {labels.dtype} {list(labels.shape)}")
-        # On a GPU the check would make the host wait for the device at every step.
-        if labels.device.type == "cpu" and batch and not torch.compiler.is_compiling():
-            low, high = (int(v) for v in labels.aminmax())
-            if low < 0 or high > classes:
-                raise ValueError(f"UNet: labels must be in [0, {classes}], got {low} to {high}")
-            if self.fused and low == high:
-                labels = labels[:1]
+        known = check_labels("UNet", labels, x.shape[0], classes)
+        if self.label is None or labels is None:
+            return None
+        if self.fused and known is not None and known[0] == known[1]:
+            labels = labels[:1]
         return self.label(labels)

@@ -19,7 +19,8 @@ def fold_batch_norm_(model: nn.Module, pairs: Iterable[tuple[str, str]] | None =
     """Fold the batch norms of ``model`` into the layers before them, in place, for inference.
 
     The convolution takes the weight and bias of :func:`fold_batch_norm`. In the batch norm's place comes an
-    ``nn.Identity``, or for a :class:`genfast.nn.BatchNormAct2d` its activation.
+    ``nn.Identity``, or for a :class:`genfast.nn.BatchNormAct2d` its activation, unless the convolution is of genfast.nn
+    and can take it.
 
     Args:
         model: in evaluation mode.
@@ -42,7 +43,9 @@ def fold_batch_norm_(model: nn.Module, pairs: Iterable[tuple[str, str]] | None =
             trained = next(conv.parameters()).requires_grad
             conv.weight, conv.bias = nn.Parameter(weight, trained), nn.Parameter(bias, trained)
         after: nn.Module = nn.Identity()
-        if isinstance(bn, FusedLayer) and bn.act != "linear":
+        if isinstance(bn, FusedLayer) and isinstance(conv, FusedLayer):
+            conv.act, conv.act_param = bn.act, bn.act_param
+        elif isinstance(bn, FusedLayer) and bn.act != "linear":
             after = BiasAct(bn.num_features, bias=False, act=bn.act, alpha=bn.act_param, gain=1.0)  # type: ignore[arg-type]
             after.fused = bn.fused
         parent, _, child = bn_name.rpartition(".")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genfast._files import loading_tensors, misfit, save_tensors
 from genfast.models import UNet, UNetConfig
 from genfast.samplers import Sampler
 from genfast.schedules import Schedule
 from genfast.training.config import TrainingConfig
-from genfast.training.files import replacing
 
 FILE_NAME = "checkpoint.safetensors"
 FORMAT = "genfast.diffusion"
-VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -88,11 +85,7 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> Path:
     Returns the file's path; a folder stands for its file ``checkpoint.safetensors``. Raises OSError, as where
     the disk is full.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
     path = _file(path)
-    tensors = {key: value.detach().cpu().contiguous() for key, value in checkpoint.tensors.items()}
     state = {
         "model": checkpoint.model_config.to_dict(),
         "schedule": checkpoint.schedule.to_dict(),
@@ -104,14 +97,8 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> Path:
         "shape": list(checkpoint.shape),
         "class_names": None if checkpoint.class_names is None else list(checkpoint.class_names),
         "data": checkpoint.data,
-        "crc32": _crc32(tensors),
     }
-    metadata = {"format": FORMAT, "version": str(VERSION), "state": json.dumps(state)}
-    with replacing(path) as beside:
-        try:
-            save_file(tensors, beside, metadata=metadata)
-        except SafetensorError as error:
-            raise OSError(f"cannot write {path}: {error}") from error
+    save_tensors(path, checkpoint.tensors, state, FORMAT)
     return path
 
 
@@ -120,48 +107,14 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
     Raises ValueError for a file that is missing, corrupt, truncated, or none of genfast's.
     """
-    from safetensors import SafetensorError, safe_open
-
-    path = _file(path)
-    if not path.is_file():
-        raise ValueError(f"{path}: no such checkpoint")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path}: corrupt, truncated, or not a checkpoint: {error}") from error
-    if metadata.get("format") != FORMAT:
-        raise ValueError(f"{path}: a safetensors file, but not a checkpoint of a genfast diffusion model")
-    if metadata.get("version") != str(VERSION):
-        raise ValueError(f"{path}: format version {metadata.get('version')}, this genfast reads version {VERSION}")
-    try:
-        state = json.loads(metadata["state"])
-        if state["crc32"] != _crc32(tensors):
-            raise ValueError("the checksum of its tensors is wrong")
+    with loading_tensors(_file(path), FORMAT, "genfast diffusion model") as (state, tensors):
         names = state["class_names"]
         return Checkpoint(
             UNetConfig.from_dict(state["model"]), Schedule.from_dict(state["schedule"]),
             TrainingConfig.from_dict(state["training"]), state["step"], state["position"], state["updates"],
             state["images"], tuple(state["shape"]), None if names is None else tuple(names), state["data"], tensors,
         )  # fmt: skip
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: corrupt checkpoint: {error!r}") from error
-
-
-def misfit(error: Exception) -> str:
-    """The first of the many complaints of load_state_dict, in one line."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    return f"{(lines[1:] or lines)[0]:.200}"
 
 
 def _file(path: str | Path) -> Path:
     return Path(path, FILE_NAME) if Path(path).is_dir() else Path(path)
-
-
-def _crc32(tensors: Mapping[str, Tensor]) -> int:
-    value = 0
-    for name in sorted(tensors):
-        value = zlib.crc32(name.encode(), value)
-        value = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, value)
-    return value

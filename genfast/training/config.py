@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
+from genfast._config import Config
 from genfast.ops.diffusion_loss import WEIGHTS
 from genfast.ops.diffusion_loss.reference import TARGETS
 
@@ -15,7 +13,7 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(Config):
     """The numbers of a training run; with the data and the model's configuration they determine the weights.
 
     Attributes:
@@ -57,24 +55,19 @@ class TrainingConfig:
         if not isinstance(self.betas, (list, tuple)) or not all(isinstance(beta, (int, float)) for beta in self.betas):
             raise ValueError(f"TrainingConfig: betas must be two numbers in [0, 1), got {self.betas!r}")
         object.__setattr__(self, "betas", tuple(self.betas))
-        for name, least in (("steps", 1), ("batch_size", 1), ("warmup", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ValueError(f"TrainingConfig: {name} must be an int of at least {least}, got {value!r}")
-        ranges = {"lr": math.inf, "final_lr": 1.0, "weight_decay": math.inf, "label_dropout": 1.0, "ema_decay": 1.0}
-        for name, most in ranges.items():
-            value = getattr(self, name)
-            if not isinstance(value, (int, float)) or not 0 <= value <= most or math.isinf(value):
-                raise ValueError(f"TrainingConfig: {name} must be a number in [0, {most}], got {value!r}")
+        self._check_ints({"steps": self.steps, "batch_size": self.batch_size})
+        self._check_ints({"warmup": self.warmup}, least=0)
+        for name in ("lr", "weight_decay"):
+            self._check_number(name)
+        for name in ("final_lr", "label_dropout", "ema_decay"):
+            self._check_number(name, 1.0)
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"TrainingConfig: betas must be two numbers in [0, 1), got {self.betas!r}")
         if self.clip is not None and (not isinstance(self.clip, (int, float)) or not self.clip > 0):
             raise ValueError(f"TrainingConfig: clip must be positive or None, got {self.clip!r}")
-        choices = {"target": TARGETS, "weight": (None, *WEIGHTS), "precision": PRECISIONS}
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                listed = ", ".join(map(str, known))
-                raise ValueError(f"TrainingConfig: {name} must be one of {listed}, got {getattr(self, name)!r}")
+        self._check_choice("target", TARGETS)
+        self._check_choice("weight", (None, *WEIGHTS))
+        self._check_choice("precision", PRECISIONS)
         if not isinstance(self.seed, int) or isinstance(self.seed, bool):
             raise ValueError(f"TrainingConfig: seed must be an int, got {self.seed!r}")
 
@@ -84,16 +77,3 @@ class TrainingConfig:
             return self.lr * (step + 1) / self.warmup
         progress = min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))
         return self.lr * (self.final_lr + (1 - self.final_lr) * 0.5 * (1 + math.cos(math.pi * progress)))
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON types."""
-        return json.loads(json.dumps(asdict(self)))
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> TrainingConfig:
-        """The inverse of :meth:`to_dict`. Raises ValueError for an unknown field."""
-        known = [f.name for f in fields(cls)]
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            raise ValueError(f"TrainingConfig: unknown fields {unknown}, expected some of {known}")
-        return cls(**values)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from genfast.training.files import replacing
+from genfast._files import replacing
 
 
 def image_grid(images: Tensor, *, columns: int | None = None, scale: int | None = None, gap: int = 1) -> Tensor:

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from genfast._files import misfit
 from genfast.data import Images, Shuffle
 from genfast.models import UNet
 from genfast.ops import add_noise, diffusion_loss, uniform_noise
 from genfast.random import Seeds, Stream, as_seeds, mix_seed, to_signed64
 from genfast.schedules import Schedule
-from genfast.training.checkpoint import Checkpoint, misfit, save_checkpoint
+from genfast.training.checkpoint import Checkpoint, save_checkpoint
 from genfast.training.config import TrainingConfig
 from genfast.training.ema import EMA
 

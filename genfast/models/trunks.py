@@ -1,0 +1,96 @@
+"""What GANs and VAEs are built of: rows of linear layers, and the convolutional trunks of Radford et al. 2016."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from genfast.nn import BatchNormAct2d, ConvAct2d, ConvTransposeAct2d, GroupNormAct, LinearAct
+
+_GROUPS = 32
+
+
+def linears(sizes: Sequence[int], act: str, dropout: float = 0.0) -> list[nn.Module]:
+    """Linear layers from each size to the next, each with the activation, and with dropout where it is not 0."""
+    layers: list[nn.Module] = []
+    for a, b in pairwise(sizes):
+        layers += [LinearAct(a, b, act=act), *([nn.Dropout(dropout)] if dropout else [])]
+    return layers
+
+
+def levels(image_size: int) -> int:
+    """How often a trunk halves an image: to 4 pixels or less, or to an odd size, and at least twice."""
+    found = 2
+    while image_size >> found > 4 and image_size % (2 << found) == 0:
+        found += 1
+    return found
+
+
+def widths(channels: int, image_size: int) -> list[int]:
+    """Channels of every level of a trunk, from the images' end: each has twice those of the one before."""
+    return [channels << level for level in range(levels(image_size))]
+
+
+def _without(norm: str, act: str) -> tuple[bool, str]:
+    """Bias and activation of a convolution beside ``norm``, which has both unless it is none."""
+    return norm == "none", act if norm == "none" else "linear"
+
+
+def _normed(layer: ConvAct2d | ConvTransposeAct2d, norm: str, act: str) -> list[nn.Module]:
+    """``layer``, then the norm with the activation."""
+    if norm == "none":
+        return [layer]
+    if norm == "batch":
+        return [layer, BatchNormAct2d(layer.out_channels, act=act)]
+    return [layer, GroupNormAct(math.gcd(layer.out_channels, _GROUPS), layer.out_channels, act=act)]
+
+
+def up(latent: int, image_size: int, channels: int, out_channels: int, norm: str, out_act: str) -> nn.Sequential:
+    """Latents ``[B, latent, 1, 1]`` -> ``[B, out_channels, image_size, image_size]``; ReLU inside."""
+    first, *rest = widths(channels, image_size)[::-1]
+    bias, act = _without(norm, "relu")
+    start = image_size >> (len(rest) + 1)
+    layers = _normed(ConvTransposeAct2d(latent, first, start, bias=bias, act=act), norm, "relu")
+    width = first
+    for wanted in rest:
+        layers += _normed(ConvTransposeAct2d(width, wanted, 4, 2, 1, bias=bias, act=act), norm, "relu")
+        width = wanted
+    return nn.Sequential(*layers, ConvTransposeAct2d(width, out_channels, 4, 2, 1, act=out_act))
+
+
+def down(in_channels: int, image_size: int, channels: int, norm: str) -> nn.Sequential:
+    """Images ``[B, in_channels, H, W]`` -> features; leaky ReLU inside, and no norm behind the first convolution."""
+    first, *rest = widths(channels, image_size)
+    layers: list[nn.Module] = [ConvAct2d(in_channels, first, 4, 2, 1, act="leaky_relu")]
+    width = first
+    bias, act = _without(norm, "leaky_relu")
+    for wanted in rest:
+        layers += _normed(ConvAct2d(width, wanted, 4, 2, 1, bias=bias, act=act), norm, "leaky_relu")
+        width = wanted
+    return nn.Sequential(*layers)
+
+
+def features(channels: int, image_size: int) -> int:
+    """How many numbers :func:`down` makes of an image."""
+    return widths(channels, image_size)[-1] * (image_size >> levels(image_size)) ** 2
+
+
+def initialise(model: nn.Module) -> None:
+    """The initialisation of Radford et al. 2016: N(0, 0.02) for weights, N(1, 0.02) for scales of norms."""
+    for module in model.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+            nn.init.normal_(module.weight, std=0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, (nn.BatchNorm2d, nn.GroupNorm)):
+            nn.init.normal_(module.weight, 1.0, 0.02)
+            nn.init.zeros_(module.bias)
+
+
+def in_working_layout(x: Tensor, fused: bool) -> Tensor:
+    """``x`` in the layout in which the network works: on the CPU the fused layers are faster in channels_last."""
+    return x.contiguous(memory_format=torch.channels_last) if fused and x.device.type == "cpu" else x
