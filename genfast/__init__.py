@@ -11,6 +11,7 @@ from genfast._version import __version__
 from genfast.backend import backend, backends
 from genfast.numerics import numerics, set_numerics
 from genfast.ops import (
+    GaussianKL,
     StepOutput,
     add_noise,
     attention,
@@ -19,10 +20,12 @@ from genfast.ops import (
     conv_transpose2d_act,
     diffusion_loss,
     forget_packed,
+    gaussian_kl,
     group_norm_act,
     linear_act,
     loss_weight,
     normal_noise,
+    reconstruction_loss,
     sampler_step,
     uniform_noise,
 )
@@ -32,6 +35,7 @@ _LAZY = {"Sampler": "genfast.samplers", "Schedule": "genfast.schedules"}
 _LAZY_MODULES = ("bench", "data", "integrations", "metrics", "models", "nn", "samplers", "schedules", "training")
 
 __all__ = [
+    "GaussianKL",
     "Sampler",
     "Schedule",
     "StepOutput",
@@ -46,11 +50,13 @@ __all__ = [
     "conv_transpose2d_act",
     "diffusion_loss",
     "forget_packed",
+    "gaussian_kl",
     "group_norm_act",
     "linear_act",
     "loss_weight",
     "normal_noise",
     "numerics",
+    "reconstruction_loss",
     "sampler_step",
     "set_numerics",
     "uniform_noise",

@@ -9,13 +9,16 @@ from genfast.ops.bias_act import bias_act
 from genfast.ops.conv2d_act import conv2d_act
 from genfast.ops.conv_transpose2d_act import conv_transpose2d_act
 from genfast.ops.diffusion_loss import diffusion_loss, loss_weight
+from genfast.ops.gaussian_kl import GaussianKL, gaussian_kl
 from genfast.ops.group_norm_act import group_norm_act
 from genfast.ops.linear_act import linear_act
 from genfast.ops.normal_noise import normal_noise
+from genfast.ops.reconstruction_loss import reconstruction_loss
 from genfast.ops.sampler_step import StepOutput, sampler_step
 from genfast.ops.uniform_noise import uniform_noise
 
 __all__ = [
+    "GaussianKL",
     "StepOutput",
     "add_noise",
     "attention",
@@ -24,10 +27,12 @@ __all__ = [
     "conv_transpose2d_act",
     "diffusion_loss",
     "forget_packed",
+    "gaussian_kl",
     "group_norm_act",
     "linear_act",
     "loss_weight",
     "normal_noise",
+    "reconstruction_loss",
     "sampler_step",
     "uniform_noise",
 ]

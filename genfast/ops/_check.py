@@ -16,6 +16,11 @@ DTYPE_CODES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}
 """The dtype codes of csrc/common/dtype.h."""
 
 
+def choice(op: str, name: str, value: object, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"{op}: {name} must be one of {', '.join(known)}, got {value!r}")
+
+
 def tensor(op: str, name: str, value: object) -> None:
     if not isinstance(value, Tensor):
         raise TypeError(f"{op}: {name} must be a tensor, got {type(value).__name__}")

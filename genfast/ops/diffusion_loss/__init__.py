@@ -14,7 +14,7 @@ from genfast.ops._check import DTYPE_CODES, STORAGE
 from genfast.ops.diffusion_loss import reference
 from genfast.ops.diffusion_loss.reference import REDUCTIONS, TARGETS
 from genfast.ops.diffusion_loss.samples import samples
-from genfast.ops.diffusion_loss.weight import WEIGHTS, check_choice, loss_weight
+from genfast.ops.diffusion_loss.weight import WEIGHTS, loss_weight
 from genfast.random import Seeds, Stream, as_seeds, check_stream
 
 __all__ = ["WEIGHTS", "diffusion_loss", "loss_weight"]
@@ -103,8 +103,8 @@ def _loss(
     _check.floating(name, "model_output", model_output)
     _check.batched(name, "model_output", model_output)
     _check.like(name, "x_start", x_start, model_output, "model_output")
-    check_choice(name, "target", target, TARGETS)
-    check_choice(name, "reduction", reduction, REDUCTIONS)
+    _check.choice(name, "target", target, TARGETS)
+    _check.choice(name, "reduction", reduction, REDUCTIONS)
     alpha = _check.per_sample(name, "alpha", alpha, model_output, "model_output")
     sigma = _check.per_sample(name, "sigma", sigma, model_output, "model_output")
     if weight is not None:

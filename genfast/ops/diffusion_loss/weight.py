@@ -35,8 +35,8 @@ def loss_weight(
     Raises:
         TypeError, ValueError: for levels that are no floating point tensors; for an unknown choice.
     """
-    check_choice("loss_weight", "kind", kind, WEIGHTS)
-    check_choice("loss_weight", "target", target, TARGETS)
+    _check.choice("loss_weight", "kind", kind, WEIGHTS)
+    _check.choice("loss_weight", "target", target, TARGETS)
     _check.floating("loss_weight", "alpha", alpha)
     _check.floating("loss_weight", "sigma", sigma)
     signal, noise = alpha.square(), sigma.square()
@@ -53,8 +53,3 @@ def loss_weight(
         return signal / (k * noise + signal) * (k + snr) ** (1.0 - power)
     weight = (k + snr) ** -power
     return weight if target == "epsilon" else weight * signal
-
-
-def check_choice(op: str, name: str, value: object, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"{op}: {name} must be one of {', '.join(known)}, got {value!r}")
