@@ -32,7 +32,7 @@ bench: $(DEMO_ENV)
 # Threads that spin while they wait for each other crawl on a machine that is busy with anything else.
 test: export OMP_WAIT_POLICY ?= passive
 test: lint
-	$(PY) -m pytest --durations=15 $(TESTS)
+	$(PY) -m pytest --numprocesses=2 --dist=worksteal -p no:benchmark --durations=15 $(TESTS)
 
 lint: $(VENV)/has-dev
 	$(VENV)/bin/ruff check .

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -35,6 +37,15 @@ def configure(build: Path, *options: str) -> None:
     )  # fmt: skip
 
 
+@contextmanager
+def alone(folder: Path) -> Iterator[Path]:
+    """``folder``, made where it is missing, for one of the processes that share the tests at a time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+
+
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """The emulated GPU runs on one thread, and the references are small."""
@@ -47,9 +58,9 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def emulated() -> ModuleType:
     """genfast._emulated: every .cu file, compiled by the host's compiler."""
-    build = ROOT / "build" / "emulator"
-    configure(build, "-DGENFAST_CUDA=off", "-DGENFAST_EMULATOR=ON")
-    run_tool("cmake", "--build", str(build), "--target", "_emulated")
+    with alone(ROOT / "build" / "emulator") as build:
+        configure(build, "-DGENFAST_CUDA=off", "-DGENFAST_EMULATOR=ON")
+        run_tool("cmake", "--build", str(build), "--target", "_emulated")
     (library,) = build.glob("_emulated*.so")
     spec = importlib.util.spec_from_file_location("genfast._emulated", library)
     assert spec is not None and spec.loader is not None

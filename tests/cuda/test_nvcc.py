@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -9,10 +10,12 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, configure, run_tool
+from conftest import ROOT, alone, configure, run_tool
 
 import genfast
 from genfast.backend import native
@@ -26,33 +29,45 @@ pytestmark = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is no
 @pytest.fixture(scope="session")
 def commands() -> dict[Path, list[str]]:
     """How the build compiles each .cu file."""
-    build = ROOT / "build" / "nvcc"
-    configure(
-        build, "-DGENFAST_CUDA=on", f"-DGENFAST_CUDA_ARCHS={';'.join(ARCHS)}", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON"
-    )
-    entries = json.loads((build / "compile_commands.json").read_text())
+    with alone(ROOT / "build" / "nvcc") as build:
+        configure(
+            build, "-DGENFAST_CUDA=on", f"-DGENFAST_CUDA_ARCHS={';'.join(ARCHS)}", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON"
+        )
+        entries = json.loads((build / "compile_commands.json").read_text())
     return {Path(e["file"]): shlex.split(e["command"]) for e in entries if e["file"].endswith(".cu")}
 
 
+@dataclass(frozen=True)
 class Compiled:
     """PTX of a .cu file, and ptxas's report on the machine code."""
 
-    def __init__(self, command: list[str], folder: Path) -> None:
-        start = command.index("-x")
-        flags = [f for f in command[:start] if "generate-code" not in f]
-        source = command[command.index("-c") + 1]
-        flags += ["-arch=sm_90", "-Xptxas=-v", "-cubin", "--keep", f"--keep-dir={folder}"]
-        self.report = run_tool(*flags, source, "-o", str(folder / "out.cubin"))
-        (ptx,) = folder.glob("*.ptx")
-        self.ptx = ptx.read_text()
+    ptx: str
+    report: str
 
 
 @pytest.fixture(scope="session")
-def compiled(commands: dict[Path, list[str]], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Compiled]:
-    return {
-        source.parent.name: Compiled(command, tmp_path_factory.mktemp(source.stem))
-        for source, command in commands.items()
-    }
+def compiled(
+    commands: dict[Path, list[str]], tmp_path_factory: pytest.TempPathFactory, worker_id: str
+) -> Callable[[str], Compiled]:
+    """What becomes of the .cu file of an op, compiled once for all processes that share the tests."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base if worker_id == "master" else base.parent) / "nvcc"
+    by_op = {source.parent.name: command for source, command in commands.items()}
+
+    @functools.cache
+    def compile_op(op: str) -> Compiled:
+        with alone(shared / op) as folder:
+            report = folder / "report.txt"
+            if not report.exists():
+                command = by_op[op]
+                flags = [f for f in command[: command.index("-x")] if "generate-code" not in f]
+                flags += ["-arch=sm_90", "-Xptxas=-v", "-cubin", "--keep", f"--keep-dir={folder}"]
+                source = command[command.index("-c") + 1]
+                report.write_text(run_tool(*flags, source, "-o", str(folder / "out.cubin")))
+            (ptx,) = folder.glob("*.ptx")
+            return Compiled(ptx.read_text(), report.read_text())
+
+    return compile_op
 
 
 def test_the_build_compiles_every_file_for_every_target(commands: dict[Path, list[str]]) -> None:
@@ -84,8 +99,8 @@ def test_a_kernel_without_a_device_is_an_error_that_names_the_op() -> None:
 
 
 @pytest.mark.parametrize("op", [source.parent.name for source in SOURCES])
-def test_nothing_spills(compiled: dict[str, Compiled], op: str) -> None:
-    report = compiled[op].report
+def test_nothing_spills(compiled: Callable[[str], Compiled], op: str) -> None:
+    report = compiled(op).report
     kernels = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", report)
     assert len(kernels) == report.count("Compiling entry function") > 0
     assert set(kernels) == {("0", "0", "0")}
@@ -98,8 +113,8 @@ IN_PLACE = ("bias_act", "bias_act_gradient")
 
 
 @pytest.mark.parametrize("op", [source.parent.name for source in SOURCES if source.parent.name not in BY_VALUE])
-def test_memory_is_read_and_written_in_vectors(compiled: dict[str, Compiled], op: str) -> None:
-    ptx = compiled[op].ptx
+def test_memory_is_read_and_written_in_vectors(compiled: Callable[[str], Compiled], op: str) -> None:
+    ptx = compiled(op).ptx
     assert re.search(r"st\.global\.(wb\.)?v4\.[fb]32", ptx)
     if op in IN_PLACE:
         assert re.search(r"ld\.global\.v4\.[fb]32", ptx)
@@ -110,14 +125,14 @@ def test_memory_is_read_and_written_in_vectors(compiled: dict[str, Compiled], op
 
 
 @pytest.mark.parametrize("op", [source.parent.name for source in SOURCES])
-def test_arithmetic_is_exact(compiled: dict[str, Compiled], op: str) -> None:
+def test_arithmetic_is_exact(compiled: Callable[[str], Compiled], op: str) -> None:
     """No approximate function, and subnormal numbers kept: what the bits of every backend rest on."""
-    assert not re.search(r"\.(approx|ftz|full)\b", compiled[op].ptx)
+    assert not re.search(r"\.(approx|ftz|full)\b", compiled(op).ptx)
 
 
 @pytest.mark.parametrize("op", [source.parent.name for source in SOURCES])
-def test_only_written_multiply_adds_are_fused(compiled: dict[str, Compiled], op: str) -> None:
+def test_only_written_multiply_adds_are_fused(compiled: Callable[[str], Compiled], op: str) -> None:
     """An instruction that names its rounding is never merged with another by the assembler."""
-    ptx = compiled[op].ptx
+    ptx = compiled(op).ptx
     assert re.search(r"\b(mul|fma)\.rn\.f32\b", ptx)
     assert not re.search(r"\b(mul|add|sub|mad)\.f(32|64)\b", ptx)
