@@ -34,6 +34,24 @@ typedef uint32_t VU __attribute__((vector_size(4 * GENFAST_LANES)));
 typedef uint64_t VQ __attribute__((vector_size(4 * GENFAST_LANES)));
 typedef uint16_t VH __attribute__((vector_size(2 * GENFAST_LANES)));
 
+#if defined(__x86_64__) && !defined(__FMA__)
+// a * b + c rounded once. The product is exact in double; of the sum, the error is found (Knuth's two-sum) and left in
+// the last bit, which is made odd, so that rounding it to float does not round twice (Boldo and Melquiond 2008).
+// Not inlined: there are thousands of calls, and this is where time goes to be right, not to be fast.
+__attribute__((noinline)) inline VF emulated_fma(VF a, VF b, VF c) {
+  typedef double VD __attribute__((vector_size(8 * kLanes)));
+  typedef int64_t VL __attribute__((vector_size(8 * kLanes)));
+  const VD product = __builtin_convertvector(a, VD) * __builtin_convertvector(b, VD);
+  const VD addend = __builtin_convertvector(c, VD), sum = product + addend;
+  const VD back = sum - product, error = (product - (sum - back)) + (addend - back);
+  const VL up = error > 0.0, down = error < 0.0, even = ((VL)sum & 1) == 0;
+  // Bits grow with the magnitude: one more is away from zero. Neither holds where the error is NaN.
+  const VL away = (VL)(sum > 0.0) ? up : down;
+  const VL odd = (VL)sum + (away ? VL{} + 1 : VL{} - 1);
+  return __builtin_convertvector((VD)((up | down) & even ? odd : (VL)sum), VF);
+}
+#endif
+
 struct Simd {
   using F = VF;
   using I = VI;
@@ -43,6 +61,8 @@ struct Simd {
   static GENFAST_HD VF fma(VF a, VF b, VF c) {
 #if defined(__FMA__)
     return GENFAST_MM(fmadd_ps)(a, b, c);
+#elif defined(__x86_64__)
+    return emulated_fma(a, b, c);
 #else
     VF r;
     for (int i = 0; i < kLanes; ++i) r[i] = __builtin_fmaf(a[i], b[i], c[i]);
