@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from genfast.backend import native
-from genfast.ops._check import DTYPE_CODES, pointer
+from genfast.ops._check import DTYPE_CODES
+from genfast.ops._conv.general import bind_kernel
 from genfast.ops._conv.problem import Candidate, Epilogue, Problem, Run
 
 _MOST_ROWS = 12  # kMaxRows
@@ -36,25 +37,8 @@ class _Direct(Candidate):
         p = problem
         return native is not None and p.device == "cpu" and p.groups == 1 and p.dtype in DTYPE_CODES and 0 not in p.x
 
-    def run(
-        self, problem: Problem, x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None,
-        epilogue: Epilogue,
-    ) -> Tensor:  # fmt: skip
-        return self.bind(problem, epilogue)(x, weight, bias, residual)
-
     def bind(self, problem: Problem, epilogue: Epilogue) -> Run:
-        kernel, shape, layout = getattr(native, self.name), problem.out, problem.memory_format
-        before = DTYPE_CODES[problem.dtype], problem.channels_last, problem.sizes
-        after = epilogue.act, epilogue.param, epilogue.gain, epilogue.clamp, problem.transposed
-
-        def bound(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None) -> Tensor:
-            out = torch.empty(shape, dtype=x.dtype, memory_format=layout)
-            kernel(
-                x.data_ptr(), weight.data_ptr(), out.data_ptr(), *before, pointer(bias), pointer(residual), *after
-            )  # fmt: skip
-            return out
-
-        return bound
+        return bind_kernel(getattr(native, self.name), problem, epilogue, problem.transposed)
 
 
 class PlanarFewOut(_Direct):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,20 @@ from genfast.ops._check import DTYPE_CODES, pointer
 from genfast.ops._conv.problem import Candidate, Epilogue, Problem, Run
 
 _BLOCK = 16  # kGeneralBlock
+
+
+def bind_kernel(kernel: Any, problem: Problem, epilogue: Epilogue, *more: object) -> Run:
+    """A CPU kernel of the native library, with the arguments that csrc/common/bind_conv.h reads, then ``more``."""
+    shape, layout = problem.out, problem.memory_format
+    before = DTYPE_CODES[problem.dtype], problem.channels_last, problem.sizes
+    after = epilogue.act, epilogue.param, epilogue.gain, epilogue.clamp, *more
+
+    def bound(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None) -> Tensor:
+        out = torch.empty(shape, dtype=x.dtype, memory_format=layout)
+        kernel(x.data_ptr(), weight.data_ptr(), out.data_ptr(), *before, pointer(bias), pointer(residual), *after)
+        return out
+
+    return bound
 
 
 class General(Candidate):
@@ -37,26 +52,9 @@ class General(Candidate):
         rows = rows.permute(0, 3, 1, 2) if problem.transposed else rows.permute(0, 3, 2, 1)
         return pad(rows, (0, -rows.shape[-1] % _BLOCK)).contiguous()
 
-    def run(
-        self, problem: Problem, x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None,
-        epilogue: Epilogue,
-    ) -> Tensor:  # fmt: skip
-        return self.bind(problem, epilogue)(x, weight, bias, residual)
-
     def bind(self, problem: Problem, epilogue: Epilogue) -> Run:
         kernel = native.conv_transpose2d_act if problem.transposed else native.conv2d_act
-        shape, layout = problem.out, problem.memory_format
-        before = DTYPE_CODES[problem.dtype], problem.channels_last, problem.sizes
-        after = epilogue.act, epilogue.param, epilogue.gain, epilogue.clamp
-
-        def bound(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None) -> Tensor:
-            out = torch.empty(shape, dtype=x.dtype, memory_format=layout)
-            kernel(
-                x.data_ptr(), weight.data_ptr(), out.data_ptr(), *before, pointer(bias), pointer(residual), *after
-            )  # fmt: skip
-            return out
-
-        return bound
+        return bind_kernel(kernel, problem, epilogue)
 
 
 CANDIDATES: list[Candidate] = [General()]

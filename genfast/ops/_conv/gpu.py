@@ -8,7 +8,7 @@ from torch import Tensor
 
 from genfast.backend import backends, cuda_library, current_stream, native
 from genfast.ops._check import DTYPE_CODES, STORAGE, pointer
-from genfast.ops._conv.problem import Candidate, Epilogue, Problem
+from genfast.ops._conv.problem import Candidate, Epilogue, Problem, Run
 
 _QUAD = 4
 """Output channels that the kernels read at once: rows of weights are as long as a multiple of this."""
@@ -45,24 +45,20 @@ class Cuda(Candidate):
         # A copy even where nothing is added: quads are read as vectors, and a weight may lie anywhere.
         return F.pad(rows, (0, -rows.shape[-1] % _QUAD)).contiguous()
 
-    def run(
-        self,
-        problem: Problem,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        residual: Tensor | None,
-        epilogue: Epilogue,
-    ) -> Tensor:
-        out = torch.empty(problem.out, dtype=x.dtype, device=x.device, memory_format=problem.memory_format)
-        library = cuda_library()
-        kernel = library.conv_transpose2d_act_cuda if problem.transposed else library.conv2d_act_cuda
-        kernel(
-            x.data_ptr(), weight.data_ptr(), out.data_ptr(), DTYPE_CODES[x.dtype], problem.channels_last,
-            problem.sizes, pointer(bias), pointer(residual), epilogue.act, epilogue.param, epilogue.gain,
-            epilogue.clamp, *current_stream(x.device),
-        )  # fmt: skip
-        return out
+    def bind(self, problem: Problem, epilogue: Epilogue) -> Run:
+        p, e = problem, epilogue
+
+        def bound(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None) -> Tensor:
+            out = torch.empty(p.out, dtype=x.dtype, device=x.device, memory_format=p.memory_format)
+            library = cuda_library()
+            kernel = library.conv_transpose2d_act_cuda if p.transposed else library.conv2d_act_cuda
+            kernel(
+                x.data_ptr(), weight.data_ptr(), out.data_ptr(), DTYPE_CODES[x.dtype], p.channels_last, p.sizes,
+                pointer(bias), pointer(residual), e.act, e.param, e.gain, e.clamp, *current_stream(x.device),
+            )  # fmt: skip
+            return out
+
+        return bound
 
 
 CANDIDATES: list[Candidate] = [Cuda()]

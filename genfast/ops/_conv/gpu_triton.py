@@ -13,7 +13,7 @@ from torch import Tensor
 from genfast.backend import forced_backend
 from genfast.ops._check import STORAGE
 from genfast.ops._conv.gpu import by_tap
-from genfast.ops._conv.problem import Candidate, Epilogue, Problem
+from genfast.ops._conv.problem import Candidate, Epilogue, Problem, Run
 
 _FEW = 16
 """Output channels of a group up to which narrow tiles are for."""
@@ -67,24 +67,21 @@ class TritonTile(Candidate):
         rows = by_tap(problem, weight)
         return F.pad(rows, (0, -rows.shape[-1] % WEIGHT_ALIGN)).contiguous()
 
-    def run(
-        self,
-        problem: Problem,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        residual: Tensor | None,
-        epilogue: Epilogue,
-    ) -> Tensor:
+    def bind(self, problem: Problem, epilogue: Epilogue) -> Run:
         # Here, because importing genfast must not import Triton.
         from genfast.ops.conv2d_act import triton_kernel as direct
         from genfast.ops.conv_transpose2d_act import triton_kernel as transposed
 
-        out = torch.empty(problem.out, dtype=x.dtype, device=x.device, memory_format=problem.memory_format)
         tile = direct.Tile(self.pixels, self.channels, self.depth, self.warps)
         launch = transposed.launch if problem.transposed else direct.launch
-        launch(problem, tile, x, weight, out, bias, residual, epilogue)
-        return out
+        shape, layout = problem.out, problem.memory_format
+
+        def bound(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None) -> Tensor:
+            out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout)
+            launch(problem, tile, x, weight, out, bias, residual, epilogue)
+            return out
+
+        return bound
 
 
 CANDIDATES: list[Candidate] = [

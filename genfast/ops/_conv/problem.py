@@ -100,7 +100,7 @@ class Candidate(ABC):
         return self.exact
 
     def pack(self, problem: Problem, weight: Tensor) -> Tensor:
-        """The weight as :meth:`run` wants it. Kept and handed in again until the weight changes."""
+        """The weight as the bound function wants it. Kept and handed in again until the weight changes."""
         return weight
 
     def pack_key(self, problem: Problem) -> Hashable:
@@ -108,20 +108,16 @@ class Candidate(ABC):
         p = problem
         return p.transposed, p.stride, p.padding, p.dilation, p.groups, p.dtype, p.channels_last
 
+    @abstractmethod
     def bind(self, problem: Problem, epilogue: Epilogue) -> Run:
-        """:meth:`run` for one problem and epilogue: a function of x, packed weight, bias and residual."""
-
-        def bound(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None) -> Tensor:
-            return self.run(problem, x, weight, bias, residual, epilogue)
-
-        return bound
+        """How the problem is computed: a function of x, packed weight, bias and residual that gives the result in the
+        problem's layout. x and residual are dense in that layout; the bias is float32 ``[O]``."""
 
     def speed(self, problem: Problem) -> float:
         """Its speed in that of eager PyTorch, guessed. It decides where nothing is measured: then the largest is taken,
         and eager's is 1. Below WORTH_MEASURING a candidate is not tried at all."""
         return 0.9
 
-    @abstractmethod
     def run(
         self,
         problem: Problem,
@@ -131,5 +127,5 @@ class Candidate(ABC):
         residual: Tensor | None,
         epilogue: Epilogue,
     ) -> Tensor:
-        """The result, in the problem's layout. ``weight`` is packed, x and residual dense in the problem's layout;
-        ``bias`` is float32 ``[O]``."""
+        """One call of what :meth:`bind` gives."""
+        return self.bind(problem, epilogue)(x, weight, bias, residual)

@@ -34,12 +34,6 @@ class Eager(Candidate):
     def speed(self, problem: Problem) -> float:
         return 1.0
 
-    def run(
-        self, problem: Problem, x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None,
-        epilogue: Epilogue,
-    ) -> Tensor:  # fmt: skip
-        return self.bind(problem, epilogue)(x, weight, bias, residual)
-
     def bind(self, problem: Problem, epilogue: Epilogue) -> Run:
         wanted = problem.memory_format
         same_dtype = problem.dtype == torch.float32 or not problem.has_bias
@@ -67,12 +61,12 @@ class EagerChannelsLast(Candidate):
     def supports(self, problem: Problem) -> bool:
         return not problem.channels_last
 
-    def run(
-        self, problem: Problem, x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None,
-        epilogue: Epilogue,
-    ) -> Tensor:  # fmt: skip
-        out = convolve(problem, x.contiguous(memory_format=torch.channels_last), weight, None)
-        return finish_(out.contiguous(), bias, residual, epilogue)
+    def bind(self, problem: Problem, epilogue: Epilogue) -> Run:
+        def finished(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None) -> Tensor:
+            out = convolve(problem, x.contiguous(memory_format=torch.channels_last), weight, None)
+            return finish_(out.contiguous(), bias, residual, epilogue)
+
+        return finished
 
 
 _POST_OPS = {
@@ -111,12 +105,6 @@ class OneDnn(Candidate):
                 weight, p.padding, p.output_padding, p.stride, p.dilation, p.groups, p.x
             )  # fmt: skip
         return _ops()._reorder_convolution_weight(weight, p.padding, p.stride, p.dilation, p.groups, p.x)
-
-    def run(
-        self, problem: Problem, x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None,
-        epilogue: Epilogue,
-    ) -> Tensor:  # fmt: skip
-        return self.bind(problem, epilogue)(x, weight, bias, residual)
 
     def bind(self, problem: Problem, epilogue: Epilogue) -> Run:
         p, ops = problem, _ops()

@@ -82,17 +82,6 @@ class Winograd(Candidate):
 
         return bound
 
-    def run(
-        self,
-        problem: Problem,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        residual: Tensor | None,
-        epilogue: Epilogue,
-    ) -> Tensor:
-        return self.bind(problem, epilogue)(x, weight, bias, residual)
-
 
 def pack(weight: Tensor, tile: int, *, transpose: bool = False) -> Tensor:
     """The weight ``[O, I, 3, 3]``, of any strides, transformed: float32 ``(tile + 2)^2 * I * O``, O rounded up to 16.
