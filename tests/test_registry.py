@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import proof
@@ -10,7 +9,6 @@ import pytest
 import torch
 
 import genfast
-from genfast.backend import native
 from genfast.registry import Op, Sample, ops
 
 GENERATOR_SEED = 20
@@ -31,14 +29,6 @@ def differentiable_samples() -> list[Any]:
         for sample in samples(op)
         if any(isinstance(a, torch.Tensor) and a.dtype == torch.float64 for a in sample.args) and op.differentiable
     ]
-
-
-@pytest.fixture(params=native.isas())
-def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = native.isa()
-    native.set_isa(request.param)
-    yield request.param
-    native.set_isa(before)
 
 
 @pytest.mark.parametrize(("op", "sample"), every_sample())

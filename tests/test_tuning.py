@@ -70,6 +70,8 @@ def with_candidates(monkeypatch: pytest.MonkeyPatch, *candidates: Candidate) -> 
 
     monkeypatch.setattr(Runner, "time", passed)
     monkeypatch.setattr(choose, "candidates", lambda: candidates)
+    # Judging is not on that clock.
+    monkeypatch.setattr(measure, "BUDGET", 30.0)
     tuning.clear()
 
 

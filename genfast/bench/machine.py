@@ -16,19 +16,10 @@ import torch
 
 import genfast
 from genfast.backend import native
+from genfast.tuning import cpu_name
 
 _DEFAULT_CACHE = 32 << 20
 _ROOT = Path(__file__).resolve().parents[2]
-
-
-@cache
-def cpu_name() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return platform.processor() or platform.machine()
-    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return found.group(1).strip() if found else platform.machine()
 
 
 def device_name(device: torch.device) -> str:

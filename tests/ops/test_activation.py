@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,14 +21,6 @@ EVERY = pytest.mark.parametrize("activation", TABLE, ids=NAMES)
 SPECIAL = torch.tensor(
     [math.inf, -math.inf, math.nan, 1e4, -1e4, 3e38, -3e38, 0.0, 1e-40, 88.9, -88.9, 20.5, -20.5, 3.0, -3.0, 0.5]
 )
-
-
-@pytest.fixture(params=native.isas())
-def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = native.isa()
-    native.set_isa(request.param)
-    yield request.param
-    native.set_isa(before)
 
 
 def constant(activation: Activation) -> float:

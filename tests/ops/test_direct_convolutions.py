@@ -5,13 +5,11 @@ from __future__ import annotations
 import itertools
 import random
 import zlib
-from collections.abc import Iterator
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from genfast.backend import native
 from genfast.ops._activation import CODES
 from genfast.ops._conv.direct import CANDIDATES
 from genfast.ops._conv.problem import Epilogue, Problem
@@ -30,14 +28,6 @@ GEOMETRIES = [
     ((3, 3), (2, 2), (2, 1), (3, 1)),
     ((1, 4), (4, 4), (0, 1), (1, 1)),
 ]
-
-
-@pytest.fixture(params=native.isas())
-def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = native.isa()
-    native.set_isa(request.param)
-    yield request.param
-    native.set_isa(before)
 
 
 def drawn(shape, dtype, channels_last=False) -> torch.Tensor:

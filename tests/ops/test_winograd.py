@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import random
 import zlib
-from collections.abc import Iterator
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from genfast.backend import native
 from genfast.ops._activation import CODES
 from genfast.ops._conv.problem import Epilogue, Problem
 from genfast.ops._conv.winograd import FEWEST_EXACT_CHANNELS, Winograd, pack
@@ -20,14 +18,6 @@ PLAIN = Epilogue()
 CHANNELS = (1, 2, 3, 8, 15, 16, 17, 31, 32, 33, 40)
 # Of values near 1; a 4x4 tile's float32 error is a few units in the last place of the largest product.
 TOLERANCE = {torch.float32: 2e-5, torch.bfloat16: 2.0**-7, torch.float16: 2.0**-9}
-
-
-@pytest.fixture(params=native.isas())
-def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = native.isa()
-    native.set_isa(request.param)
-    yield request.param
-    native.set_isa(before)
 
 
 def problem_of(
