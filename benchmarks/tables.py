@@ -2,8 +2,9 @@
 
     python benchmarks/tables.py [--check] [--machine NAME] [FILE ...]
 
-A table stands between ``<!-- bench:begin NAME -->`` and ``<!-- bench:end -->``. NAME is ``goals``, or an op with
-an optional baseline: ``sampler_step``, ``sampler_step/compile``. The records are benchmarks/results/<machine>/*.json,
+A table stands between ``<!-- bench:begin NAME -->`` and ``<!-- bench:end -->``. NAME is ``goals``, or
+``goals-<family>`` for those of one family, or an op with an optional baseline: ``sampler_step``,
+``sampler_step/compile``. The records are benchmarks/results/<machine>/*.json,
 JSON lines; of several about the same case and baseline the last counts.
 """
 
@@ -22,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 FILES = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md")
 _BLOCK = re.compile(
-    r"(<!-- bench:begin (?P<name>[\w/]+)(?: (?P<machine>[\w.-]+))? -->\n).*?(<!-- bench:end -->)", re.DOTALL
+    r"(<!-- bench:begin (?P<name>[\w/-]+)(?: (?P<machine>[\w.-]+))? -->\n).*?(<!-- bench:end -->)", re.DOTALL
 )
 _HEADER = ("case", "mode", "cache", "genfast us", "baselines", "of limit", "note")
 
@@ -46,7 +47,7 @@ def latest(records: Iterable[Record]) -> list[Record]:
     """One record for each case and baseline: the newest, in the order in which they first came."""
     found: dict[tuple[object, ...], Record] = {}
     for r in records:
-        key = (r.op, r.case, r.mode, r.cache, r.backend, r.baseline)
+        key = (r.op, r.case, r.mode, r.cache, r.backend, r.isa, r.baseline)
         if key not in found or r.date >= found[key].date:
             found[key] = r
     return list(found.values())
@@ -60,13 +61,22 @@ def _baselines(same: Sequence[Record]) -> str:
     return ", ".join(parts)
 
 
+def _goals(family: str, records: Sequence[Record]) -> str:
+    outcomes = [o for o in goals.outcomes(records, goals.of_family(family)) if o.value is not None]
+    if not outcomes:
+        raise TableError(f"no record is about the goals {family!r}")
+    members = [member for outcome in outcomes for member in outcome.goal.members]
+    used = [r for r in records if any(member.measured(r) is not None for member in members)]
+    body = report.markdown(report.GOAL_HEADER, report.goal_rows(outcomes))
+    return f"{body}\n{report.machine_line(used)}.\n"
+
+
 def table(name: str, records: Sequence[Record]) -> str:
     """The Markdown of one block, with the machine below it."""
     records = latest(records)
-    if name == "goals":
-        measured = [o for o in goals.outcomes(records) if o.value is not None]
-        body = report.markdown(report.GOAL_HEADER, report.goal_rows(measured))
-        return f"{body}\n{report.machine_line(records)}.\n"
+    kind, _, family = name.partition("-")
+    if kind == "goals":
+        return _goals(family, records)
     op, _, baseline = name.partition("/")
     wanted = [r for r in records if r.op == op and baseline in ("", r.baseline)]
     if not wanted:

@@ -82,6 +82,13 @@ def test_goals(tables, base):
     met = replace(base, op=goal.op, variant="", shape=goal.shape, baseline="eager", speedup=goal.bound)
     text = tables.table("goals", [met])
     assert "pass" in text and "not measured" not in text
+    assert tables.table(f"goals-{goal.family}", [met]) == text
+    with pytest.raises(tables.TableError, match="no record is about the goals 'conv'"):
+        tables.table("goals-conv", [met])
+
+
+def test_records_of_several_instruction_sets_stand_side_by_side(tables, base):
+    assert len(tables.latest([base, replace(base, isa="avx2", date="2026-02-01T00:00:00Z")])) == 2
 
 
 @pytest.mark.parametrize("text", ["<!-- bench:begin nothing -->\n<!-- bench:end -->\n"])
