@@ -89,6 +89,17 @@ def loading_tensors(path: Path, format: str, what: str) -> Iterator[tuple[dict[s
         raise ValueError(f"{path}: corrupt checkpoint: {error!r}") from error
 
 
+def format_of(path: Path) -> str | None:
+    """The format that :func:`save_tensors` wrote ``path`` under; None for any other file, or none."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format")
+    except (SafetensorError, OSError):
+        return None
+
+
 def misfit(error: Exception) -> str:
     """The first of the many complaints of load_state_dict, in one line."""
     lines = [line.strip() for line in str(error).splitlines()]

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import functools
-import os
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from shlex import quote
-from typing import Annotated, Any, ParamSpec
+from typing import Annotated
 
 import typer
 from typer import Argument, Option
 
-P = ParamSpec("P")
+from genfast.cli.errors import Device, fail, plainly, usage
+from genfast.cli.train import train
 
-_typer = functools.partial(typer.Typer, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
-app = _typer(help="Fast, reproducible samplers and thin models for image generation.", add_completion=False)
-train = _typer(help="Train a model.")
+app = typer.Typer(
+    help="Fast, reproducible samplers and thin models for image generation.", add_completion=False,
+    no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
+)  # fmt: skip
 app.add_typer(train, name="train")
 
 
@@ -30,51 +29,8 @@ def run(arguments: list[str] | None) -> int:
     return 0
 
 
-def _fail(message: object, code: int) -> typer.Exit:
-    print(f"genfast: {str(message).strip() or type(message).__name__}", file=sys.stderr)
-    return typer.Exit(code)
-
-
-def _plainly(command: Callable[P, None]) -> Callable[P, None]:
-    """End on the errors that a user can cause with one line on stderr; others are bugs and keep their traceback."""
-
-    @functools.wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        from torch import OutOfMemoryError
-
-        from genfast.training import TrainingDiverged
-
-        try:
-            command(*args, **kwargs)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(1) from None
-        except (ValueError, ImportError, OSError, TrainingDiverged, OutOfMemoryError) as error:
-            raise _fail(error, 1) from None
-        except (MemoryError, RuntimeError) as error:
-            # The CPU's allocator has no error of its own.
-            if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
-                raise _fail(f"out of memory: {error}", 1) from None
-            raise
-        except KeyboardInterrupt:
-            raise _fail("interrupted", 130) from None
-
-    return wrapped
-
-
-def _usage(check: Callable[[], Any]) -> Any:
-    """The value of ``check``; what it objects to is a mistake in the arguments: exit code 2."""
-    try:
-        return check()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise _fail(error, 2) from None
-
-
-Device = Annotated[str, Option(help="cpu or cuda")]
-
-
 @app.command()
-@_plainly
+@plainly
 def info() -> None:
     """Print versions, the instruction set in use, CUDA, Triton and threads, and what to do about what is missing."""
     from genfast.cli.info import advice, facts
@@ -86,7 +42,7 @@ def info() -> None:
 
 
 @app.command()
-@_plainly
+@plainly
 def samplers() -> None:
     """List the samplers."""
     from genfast.samplers.solvers import find, names
@@ -98,7 +54,7 @@ def samplers() -> None:
 
 
 @app.command()
-@_plainly
+@plainly
 def bench(
     suite: Annotated[str, Option(help="what is measured")] = "all",
     quick: Annotated[bool, Option("--quick", help="fewer shapes and rounds")] = False,
@@ -111,17 +67,17 @@ def bench(
     from genfast.bench import main, names
 
     if suite not in names():
-        raise _fail(f"--suite must be one of {', '.join(names())}, got {suite!r}", 2)
+        raise fail(f"--suite must be one of {', '.join(names())}, got {suite!r}", 2)
     if device is not None:
-        from genfast.training.trainer import checked_device
+        from genfast.training.base import checked_device
 
-        _usage(lambda: checked_device(device))
+        usage(lambda: checked_device(device))
     code = main(suite=suite, quick=quick, json=json, report=report, device=device, threads=threads)
     raise typer.Exit(code)
 
 
 @app.command()
-@_plainly
+@plainly
 def tune(
     checkpoint: Annotated[Path | None, Argument(help="a checkpoint: measure the convolutions of its model")] = None,
     shape: Annotated[
@@ -142,21 +98,21 @@ def tune(
     from genfast.numerics import MODES
 
     if checkpoint is None and not shape and not (show and file is not None):
-        raise _fail("give a checkpoint or --shape to measure, or --show and --file", 2)
+        raise fail("give a checkpoint or --shape to measure, or --show and --file", 2)
     if threads is not None:
         torch.set_num_threads(threads)
     if file is not None and file.exists():
         tuning.load(file)
     if numerics not in MODES:
-        raise _fail(f"--numerics must be one of {', '.join(MODES)}, got {numerics!r}", 2)
+        raise fail(f"--numerics must be one of {', '.join(MODES)}, got {numerics!r}", 2)
     # Not inference mode: tensors that are made in it count as weights that change.
     with in_numerics(numerics), torch.no_grad():
         for text in shape or ():
-            _usage(functools.partial(tune_shape, text))
+            usage(functools.partial(tune_shape, text))
         if checkpoint is not None:
-            from genfast.training import load_checkpoint, sample_images
+            from genfast.training import Checkpoint, load_checkpoint, sample_images
 
-            state = load_checkpoint(checkpoint)
+            state = load_checkpoint(checkpoint, Checkpoint)
             labels = None if state.label_names is None else [0] * batch_size
             sample_images(
                 state.model(), state.sampler("ddim"), state.shape, seeds=range(batch_size), steps=1, labels=labels,
@@ -169,68 +125,8 @@ def tune(
         print("\n".join(table(choices)))
 
 
-@train.command()
-@_plainly
-def diffusion(
-    data: Annotated[str, Option(help="digits, mnist:DIR, fashion_mnist:DIR, emnist:[SUBSET:]DIR or folder:DIR")],
-    out: Annotated[Path, Option(help="folder for the checkpoint and logs", metavar="DIR")],
-    resume: Annotated[bool, Option("--resume", help="go on from the checkpoint in --out")] = False,
-    device: Device = "cpu",
-    size: Annotated[int | None, Option(min=1, help="height and width of the images; 64 for a folder")] = None,
-    channels: Annotated[int | None, Option(help="1, 3 or 4 for a folder; 3 by default")] = None,
-    model: Annotated[Path | None, Option(help="JSON file with the fields of UNetConfig", metavar="FILE")] = None,
-    schedule: Annotated[str | None, Option(help="linear, scaled_linear, cosine, sigmoid or flow")] = None,
-    steps: Annotated[int | None, Option(min=1, help="optimizer steps")] = None,
-    batch_size: Annotated[int | None, Option(min=1)] = None,
-    lr: Annotated[float | None, Option(help="highest learning rate")] = None,
-    warmup: Annotated[int | None, Option(min=0, help="steps of linear warm-up")] = None,
-    target: Annotated[str | None, Option(help="epsilon, v, x0 or flow")] = None,
-    weight: Annotated[str | None, Option(help="min_snr or p2")] = None,
-    label_dropout: Annotated[float | None, Option(help="share of hidden labels, for guidance")] = None,
-    ema_decay: Annotated[float | None, Option(help="decay of the average of the weights")] = None,
-    clip: Annotated[float | None, Option(help="largest norm of the gradient")] = None,
-    flips: Annotated[bool | None, Option(help="mirror images at random")] = None,
-    precision: Annotated[str | None, Option(help="float32 or bfloat16")] = None,
-    seed: Annotated[int | None, Option()] = None,
-    save_every: Annotated[int, Option(min=1, help="steps between checkpoints")] = 1000,
-    sample_every: Annotated[int, Option(min=0, help="steps between samples in the logs, 0 for none")] = 1000,
-    tensorboard: Annotated[bool, Option(help="write TensorBoard logs to DIR/logs")] = True,
-    workers: Annotated[int, Option(min=0, help="processes that read images")] = 0,
-) -> None:
-    """Train a diffusion model; what is not given comes from a recipe for the images. Ctrl-C saves."""
-    from genfast.models import UNetConfig
-    from genfast.schedules import Schedule
-    from genfast.training import TrainingConfig, TrainingInterrupted, train_diffusion
-    from genfast.training.trainer import checked_device
-
-    given = {
-        "steps": steps, "batch_size": batch_size, "lr": lr, "warmup": warmup, "target": target, "weight": weight,
-        "label_dropout": label_dropout, "ema_decay": ema_decay, "clip": clip, "flips": flips, "precision": precision,
-        "seed": seed,
-    }  # fmt: skip
-    config = {name: value for name, value in given.items() if value is not None}
-    _usage(lambda: checked_device(device))
-    _usage(lambda: TrainingConfig.from_dict(config))
-    levels = None if schedule is None else _usage(lambda: Schedule(schedule))
-    network = None if model is None else _usage(lambda: UNetConfig.from_json(model))
-    try:
-        trainer = train_diffusion(
-            data, out, model=network, schedule=levels, config=config, resume=resume, device=device, size=size,
-            channels=channels, save_every=save_every, sample_every=sample_every, tensorboard=tensorboard,
-            workers=workers,
-        )  # fmt: skip
-    except TrainingInterrupted as error:
-        print(
-            f"genfast: {error}. Go on with: genfast train diffusion --data {quote(data)} --out {quote(str(out))}"
-            f"{'' if device == 'cpu' else f' --device {device}'} --resume",
-            file=sys.stderr,
-        )
-        raise typer.Exit(128 + error.signal) from None
-    print(f"trained {trainer.step} steps, saved in {out}")
-
-
 @app.command()
-@_plainly
+@plainly
 def sample(
     checkpoint: Annotated[Path, Argument(help="a checkpoint, or the folder it is in")],
     sampler: Annotated[str, Option(help="one of `genfast samplers`")] = "dpmpp_2m",
@@ -261,19 +157,19 @@ def sample(
     from genfast.cli.values import parse_labels, parse_options, parse_seeds
     from genfast.samplers.solvers import find
     from genfast.training import load_checkpoint, sample_images, save_grid
+    from genfast.training.base import checked_device
     from genfast.training.grid import grid_format
-    from genfast.training.trainer import checked_device
 
-    options = _usage(lambda: parse_options(option or [], find(sampler).options))
-    chosen_seeds = _usage(lambda: parse_seeds(seeds))
-    _usage(lambda: grid_format(out))
-    _usage(lambda: checked_device(device))
+    options = usage(lambda: parse_options(option or [], find(sampler).options))
+    chosen_seeds = usage(lambda: parse_seeds(seeds))
+    usage(lambda: grid_format(out))
+    usage(lambda: checked_device(device))
     with ExitStack() as stack:
         if backend is not None:
-            _usage(lambda: stack.enter_context(choose_backend(backend)))
+            usage(lambda: stack.enter_context(choose_backend(backend)))
         state = load_checkpoint(checkpoint)
-        chosen_labels = _usage(lambda: parse_labels(labels, len(chosen_seeds), state.label_names))
-        solver = _usage(lambda: state.sampler(sampler, spacing=spacing, clip=1.0 if clip else None, **options))
+        chosen_labels = usage(lambda: parse_labels(labels, len(chosen_seeds), state.label_names))
+        solver = usage(lambda: state.sampler(sampler, spacing=spacing, clip=1.0 if clip else None, **options))
         model = state.model(average=not last, device=device)
         start = time.perf_counter()
         images = sample_images(

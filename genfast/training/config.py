@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from genfast._config import Config
 from genfast.ops.diffusion_loss import WEIGHTS
 from genfast.ops.diffusion_loss.reference import TARGETS
-
-PRECISIONS = ("float32", "bfloat16")
+from genfast.training.rates import rate_at
+from genfast.training.run_config import RunConfig
 
 
 @dataclass(frozen=True)
-class TrainingConfig(Config):
+class TrainingConfig(RunConfig):
     """The numbers of a training run; with the data and the model's configuration they determine the weights.
 
     Attributes:
@@ -52,28 +50,13 @@ class TrainingConfig(Config):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.betas, (list, tuple)) or not all(isinstance(beta, (int, float)) for beta in self.betas):
-            raise ValueError(f"TrainingConfig: betas must be two numbers in [0, 1), got {self.betas!r}")
-        object.__setattr__(self, "betas", tuple(self.betas))
-        self._check_ints({"steps": self.steps, "batch_size": self.batch_size})
-        self._check_ints({"warmup": self.warmup}, least=0)
+        self._check_run()
         for name in ("lr", "weight_decay"):
             self._check_number(name)
-        for name in ("final_lr", "label_dropout", "ema_decay"):
-            self._check_number(name, 1.0)
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError(f"TrainingConfig: betas must be two numbers in [0, 1), got {self.betas!r}")
-        if self.clip is not None and (not isinstance(self.clip, (int, float)) or not self.clip > 0):
-            raise ValueError(f"TrainingConfig: clip must be positive or None, got {self.clip!r}")
+        self._check_number("label_dropout", 1.0)
         self._check_choice("target", TARGETS)
         self._check_choice("weight", (None, *WEIGHTS))
-        self._check_choice("precision", PRECISIONS)
-        if not isinstance(self.seed, int) or isinstance(self.seed, bool):
-            raise ValueError(f"TrainingConfig: seed must be an int, got {self.seed!r}")
 
     def lr_at(self, step: int) -> float:
         """Learning rate of step ``step``, counted from 0: linear warm-up, then half a cosine."""
-        if step < self.warmup:
-            return self.lr * (step + 1) / self.warmup
-        progress = min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))
-        return self.lr * (self.final_lr + (1 - self.final_lr) * 0.5 * (1 + math.cos(math.pi * progress)))
+        return rate_at(step, self.lr, steps=self.steps, warmup=self.warmup, final_lr=self.final_lr)

@@ -10,12 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from genfast.samplers import Sampler
-from genfast.training.grid import image_grid
-from genfast.training.sampling import sample_images
-from genfast.training.trainer import StepResult, Trainer
-
-_SAMPLES = 36
+from genfast.training.base import BaseTrainer, Result
+from genfast.training.grid import image_grid, save_grid
 
 
 class Log:
@@ -26,13 +22,17 @@ class Log:
         folder: where the event files go, or None.
         sample_every: steps between grids of samples, of which the last step gives one too; 0 for none.
         progress: show a bar; where stderr is no terminal, twenty lines in all.
+        pictures: where the grids go as files too, or None.
     """
 
-    def __init__(self, trainer: Trainer, folder: Path | None, sample_every: int, progress: bool) -> None:
+    def __init__(
+        self, trainer: BaseTrainer[Any], folder: Path | None, sample_every: int, progress: bool,
+        pictures: Path | None = None,
+    ) -> None:  # fmt: skip
         self._trainer, self._sample_every = trainer, sample_every
         self._writer, self._bar, self._console, self._task = None, None, None, None
-        self._loss: float | None = None
-        self._progress = progress
+        self._smooth: dict[str, float] = {}
+        self._progress, self._pictures = progress, pictures
         self._open = ExitStack()
         self._folder = folder
         self._lines = max(1, trainer.config.steps // 20)
@@ -59,29 +59,28 @@ class Log:
             self._bar.stop()
         self._open.__exit__(kind, error, trace)
 
-    def step(self, result: StepResult) -> None:
+    def step(self, result: Result) -> None:
         """Show one step."""
-        self._loss = result.loss if self._loss is None else 0.98 * self._loss + 0.02 * result.loss
-        shown = f"loss {self._loss:.4f}"
+        for name, value in result.shown().items():
+            self._smooth[name] = 0.98 * self._smooth.get(name, value) + 0.02 * value
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in self._smooth.items())
         if self._bar is not None:
             self._bar.update(self._task, completed=result.step, shown=shown)
         elif self._progress and result.step % self._lines == 0:
             print(f"step {result.step}/{self._trainer.config.steps}, {shown}", file=sys.stderr, flush=True)
-        if self._writer is None:
-            return
-        for name in ("loss", "grad_norm", "lr"):
-            self._writer.add_scalar(name, getattr(result, name), result.step)
-        last = result.step == self._trainer.config.steps
-        if self._sample_every and (last or result.step % self._sample_every == 0):
-            self._writer.add_image("samples", self._samples(), result.step, dataformats="HWC")
+        if self._writer is not None:
+            for name, value in result.scalars().items():
+                self._writer.add_scalar(name, value, result.step)
+        wanted = self._sample_every and (self._trainer.finished or result.step % self._sample_every == 0)
+        if wanted and (self._writer is not None or self._pictures is not None):
+            self._picture(result.step)
 
-    def _samples(self) -> Any:
-        trainer = self._trainer
-        sampler = Sampler("dpmpp_2m", trainer.schedule, trainer.config.target, clip=1.0)
-        classes = trainer.model.config.classes
-        labels = [i % classes for i in range(_SAMPLES)] if classes and trainer.images.classes else None
-        images = sample_images(trainer.ema.model, sampler, trainer.images.shape, seeds=range(_SAMPLES), labels=labels)
-        return image_grid(images).numpy()
+    def _picture(self, step: int) -> None:
+        for name, images in self._trainer.pictures().items():
+            if self._writer is not None:
+                self._writer.add_image(name, image_grid(images).numpy(), step, dataformats="HWC")
+            if self._pictures is not None:
+                save_grid(self._pictures / f"{name}_{step:06}.png", images)
 
 
 @contextmanager

@@ -1,43 +1,25 @@
-"""A whole training run: progress, logs, checkpoints, and an end that Ctrl-C may bring forward."""
+"""A whole training run of a diffusion model."""
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType, NoneType
+from types import NoneType
 from typing import Any
 
 import torch
 
-from genfast.data import Images, load
+from genfast.data import Images
 from genfast.models import UNet, UNetConfig
 from genfast.random import mix_seed
 from genfast.schedules import Schedule
 from genfast.training import recipes
-from genfast.training.checkpoint import FILE_NAME, load_checkpoint
+from genfast.training.checkpoint import Checkpoint
 from genfast.training.config import TrainingConfig
-from genfast.training.log import Log
 from genfast.training.recipes import Recipe
-from genfast.training.trainer import StepResult, Trainer, TrainingDiverged, checked_device
-
-
-class TrainingInterrupted(Exception):
-    """A signal ended the run after ``step``; it can be resumed from ``path``.
-
-    Attributes:
-        step: steps done.
-        path: the checkpoint, or None where none was wanted.
-        signal: the signal's number.
-    """
-
-    def __init__(self, step: int, path: Path | None, signal_number: int) -> None:
-        where = f"saved in {path}" if path else "not saved"
-        super().__init__(f"interrupted after step {step}, {where}")
-        self.step, self.path, self.signal = step, path, signal_number
+from genfast.training.runner import check_same, check_types, chosen_config, open_run, run
+from genfast.training.trainer import StepResult, Trainer
 
 
 def train_diffusion(
@@ -79,54 +61,42 @@ def train_diffusion(
         TrainingDiverged: where the loss is no number. The last checkpoint stays; if there is none, the state
             before that step is saved.
     """
-    if save_every < 1 or sample_every < 0:
-        raise ValueError(
-            "train_diffusion: save_every must be at least 1 and sample_every at least 0, "
-            f"got {save_every} and {sample_every}"
-        )
-    known: dict[str, tuple[object, tuple[type, ...]]] = {
+    check_types("train_diffusion", {
         "images": (images, (Images, str)),
         "model": (model, (UNetConfig, NoneType)),
         "schedule": (schedule, (Schedule, str, NoneType)),
         "config": (config, (TrainingConfig, Mapping, NoneType)),
-    }
-    for name, (value, kinds) in known.items():
-        if not isinstance(value, kinds):
-            expected = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
-            raise TypeError(f"train_diffusion: {name} must be of type {expected}, got {type(value).__name__}")
-    device = checked_device(device)
-    path = None if out is None else Path(out, FILE_NAME)
-    checkpoint = None
-    if resume:
-        if path is None or not path.is_file():
-            raise ValueError(f"train_diffusion: there is no checkpoint to resume in {out}")
-        checkpoint = load_checkpoint(path)
-        size, channels = size or checkpoint.shape[1], channels or checkpoint.shape[0]
-    elif path is not None and path.exists():
-        raise ValueError(f"train_diffusion: {path} exists: resume it, or choose another folder")
-    data = images if isinstance(images, str) else ""
-    if isinstance(images, str):
-        images = load(images, size=size, channels=channels)
+    })  # fmt: skip
+    opened = open_run(
+        "train_diffusion", Checkpoint, images, out, resume=resume, size=size, channels=channels, device=device,
+        save_every=save_every, sample_every=sample_every,
+    )  # fmt: skip
+    checkpoint = opened.checkpoint
     if checkpoint is None:
-        recipe = recipes.for_images(images)
+        recipe = recipes.for_images(opened.images)
     else:
         recipe = Recipe(checkpoint.model_config, checkpoint.schedule, checkpoint.training)
     chosen = _chosen(recipe, model, schedule, config)
     if checkpoint is not None:
-        _check_same(chosen, recipe, path)
-        if chosen.training.steps < checkpoint.step:
-            raise ValueError(
-                f"train_diffusion: {path} has {checkpoint.step} steps already, got steps {chosen.training.steps}"
-            )
+        check_same("train_diffusion", opened, {
+            "model": (chosen.model.to_dict(), recipe.model.to_dict()),
+            "schedule": (chosen.schedule.to_dict(), recipe.schedule.to_dict()),
+            "config": (chosen.training.to_dict(), recipe.training.to_dict()),
+        })  # fmt: skip
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(mix_seed(chosen.training.seed))
         network = UNet(chosen.model)
-    trainer = Trainer(network, images, chosen.schedule, chosen.training, device=device, data=data, workers=workers)
+    trainer = Trainer(
+        network, opened.images, chosen.schedule, chosen.training, device=opened.device, data=opened.data,
+        workers=workers, world=opened.world,
+    )  # fmt: skip
     if checkpoint is not None:
         trainer.restore(checkpoint)
-    with Log(trainer, None if not tensorboard or out is None else Path(out, "logs"), sample_every, progress) as log:
-        _run(trainer, path, save_every, log, callback)
+    run(
+        trainer, opened, save_every=save_every, sample_every=sample_every, tensorboard=tensorboard, progress=progress,
+        callback=callback, pictures=False,
+    )  # fmt: skip
     return trainer
 
 
@@ -135,10 +105,7 @@ def _chosen(
     config: TrainingConfig | Mapping[str, Any] | None,
 ) -> Recipe:  # fmt: skip
     """``recipe`` with what was given instead. A flow schedule and the target flow imply each other."""
-    if isinstance(config, TrainingConfig):
-        training = config
-    else:
-        training = TrainingConfig.from_dict(recipe.training.to_dict() | dict(config or {}))
+    training = chosen_config(TrainingConfig, config, recipe.training)
     if isinstance(schedule, str):
         schedule = Schedule(schedule)
     if schedule is None:
@@ -147,63 +114,3 @@ def _chosen(
     elif schedule.is_flow and not isinstance(config, TrainingConfig) and "target" not in (config or {}):
         training = replace(training, target="flow")
     return Recipe(model or recipe.model, schedule, training)
-
-
-def _check_same(chosen: Recipe, saved: Recipe, path: Path | None) -> None:
-    """Whether a run that goes on is the run that was saved: all but the number of steps must agree."""
-    pairs = {
-        "model": (chosen.model.to_dict(), saved.model.to_dict()),
-        "schedule": (chosen.schedule.to_dict(), saved.schedule.to_dict()),
-        "config": (chosen.training.to_dict() | {"steps": 0}, saved.training.to_dict() | {"steps": 0}),
-    }
-    for name, (ours, theirs) in pairs.items():
-        for key in {**ours, **theirs}:
-            if ours.get(key) != theirs.get(key):
-                raise ValueError(
-                    f"train_diffusion: {name}.{key} is {theirs.get(key)} in {path}, a resumed run cannot take "
-                    f"{ours.get(key)}"
-                )
-
-
-def _run(
-    trainer: Trainer, path: Path | None, save_every: int, log: Log, callback: Callable[[StepResult], object] | None
-) -> None:
-    saved = -1
-    with _signals() as received:
-        try:
-            for result in trainer.steps():
-                log.step(result)
-                if callback is not None:
-                    callback(result)
-                if path is not None and (result.step % save_every == 0 or result.step == trainer.config.steps):
-                    trainer.save(path)
-                    saved = result.step
-                if received and result.step < trainer.config.steps:
-                    if path is not None and saved != result.step:
-                        trainer.save(path)
-                    raise TrainingInterrupted(result.step, path, received[0])
-        except TrainingDiverged:
-            if path is not None and not path.exists():
-                trainer.save(path)
-            raise
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """The signals that asked for an end. A second one interrupts at once, as it would without this."""
-    received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield received
-        return
-
-    def receive(number: int, frame: FrameType | None) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    before = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

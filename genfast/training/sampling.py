@@ -8,8 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genfast.models import UNet
+from genfast.models import GAN, VAE, UNet
 from genfast.samplers import Sampler
+
+SAMPLES = 36
+"""Images of a grid that is made while a run goes on."""
+
+
+def shown_labels(classes: int | None) -> list[int] | None:
+    """A label per image of such a grid: every class in turn."""
+    return [i % classes for i in range(SAMPLES)] if classes else None
 
 
 def sample_images(
@@ -74,6 +82,30 @@ def sample_images(
             more["uncond_kwargs"] = {"labels": torch.full((len(chunk),), classes or 0, device=device)}
         parts.append(sampler.sample(model, (len(chunk), *shape), seeds=chunk, progress=progress, **more).float())
     return torch.cat(parts).clamp(-1, 1)
+
+
+def sample_latents(
+    model: GAN | VAE, *, seeds: Sequence[int] | Tensor, labels: Sequence[int] | Tensor | None = None,
+    batch_size: int = 64,
+) -> Tensor:  # fmt: skip
+    """One image per seed from a GAN or a VAE, in batches; the latent of an image depends on its seed alone.
+
+    Args:
+        model: the model.
+        seeds: a seed per image.
+        labels: a class per image, for a model with classes, which needs them.
+        batch_size: images that are made at once.
+
+    Returns:
+        float32 ``[len(seeds), C, H, W]`` in [-1, 1]; of a sequence GAN ``[len(seeds), T, C, H, W]``.
+
+    Raises:
+        ValueError: for labels the model does not know, and arguments that do not fit together.
+    """
+    seeds = _list(seeds)
+    if not seeds:
+        raise ValueError("sample_latents: seeds must hold at least one seed, got none")
+    return model.sample(len(seeds), seeds=seeds, labels=labels, batch_size=batch_size).float()
 
 
 def _per_image(name: str, value: Any, count: int) -> list[Any]:

@@ -1,0 +1,302 @@
+"""What all training runs share: the state that makes the next step, and the step's end."""
+
+from __future__ import annotations
+
+import math
+import signal
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from genfast._files import misfit
+from genfast.data import Images, Shuffle
+from genfast.random import Seeds, as_seeds, mix_seed, to_signed64
+from genfast.training.distributed import World
+from genfast.training.ema import EMA
+from genfast.training.run_checkpoint import RunCheckpoint, save_checkpoint
+
+
+class TrainingDiverged(RuntimeError):
+    """A loss or its gradient is no finite number any more. No weight was changed by it."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a step did: its number, counted from 1, and more in the subclasses."""
+
+    step: int
+
+    def scalars(self) -> Mapping[str, float]:
+        """What goes into the logs."""
+        raise NotImplementedError
+
+    def shown(self) -> Mapping[str, float]:
+        """What the bar shows, smoothed."""
+        raise NotImplementedError
+
+
+R = TypeVar("R", bound=Result)
+
+
+class BaseTrainer(ABC, Generic[R]):
+    """A training run.
+
+    Image p of the run (counted over all batches) takes its place in the order and its random numbers from the
+    run's seed and p alone: they do not depend on how images are put into batches or dealt to processes, and a run
+    that is stopped and resumed gives the bits of one that is not.
+
+    A subclass sets ``ema`` and ``optimizers`` and says what a step is.
+
+    Args:
+        model: what is trained; moved to ``device``.
+        images: what it learns.
+        config: how.
+        device: where.
+        data: a name for the images, kept in checkpoints.
+        workers: processes that read images; 0 reads them in this one.
+        world: the processes that train together.
+    """
+
+    ema: EMA[Any]
+    optimizers: Sequence[torch.optim.Optimizer]
+    checkpoint_kind: ClassVar[type[RunCheckpoint]]
+
+    def __init__(
+        self, model: Any, images: Images, config: Any, *, device: torch.device | str = "cpu", data: str = "",
+        workers: int = 0, world: World | None = None,
+    ) -> None:  # fmt: skip
+        self.config, self.images, self.data, self.workers = config, images, data, workers
+        self.device = checked_device(device)
+        self.world = world or World()
+        name, classes = type(self).__name__, model.config.classes
+        if images.shape[0] != model.config.in_channels:
+            raise ValueError(
+                f"{name}: the model takes {model.config.in_channels} channels, but the images have {images.shape[0]}"
+            )
+        if classes and (images.classes or 0) > classes:
+            raise ValueError(f"{name}: the model has {classes} classes, but the images have {images.classes}")
+        if config.batch_size % self.world.size:
+            raise ValueError(
+                f"{name}: batch_size must be a multiple of the {self.world.size} processes, got {config.batch_size}"
+            )
+        self.model: Any = model.to(self.device).train()
+        self.step = self.position = 0
+        self._source, self._batches_per_step = images, 1
+        # Only dropout draws from torch's generator.
+        self._draws = any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules())
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the run has ended before its last step, for it would gain nothing more."""
+        return False
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has come to its end."""
+        return self.stopped or self.step >= self.config.steps
+
+    def steps(self, until: int | None = None) -> Iterator[R]:
+        """Train, yielding after every step, until step ``until``, by default the configured last one.
+
+        Whoever leaves the loop early leaves the run in a state that can be saved and continued.
+
+        Raises:
+            TrainingDiverged: at the first loss or gradient that is not finite, with the weights before it.
+        """
+        until = self.config.steps if until is None else until
+        loader = DataLoader(
+            self._source,
+            sampler=self._indices(),
+            batch_size=None,
+            num_workers=self.workers,
+            worker_init_fn=_ignore_interrupts,
+            pin_memory=self.device.type == "cuda",
+            generator=torch.Generator(),
+        )
+        batches = iter(loader)
+        while self.step < until and not self.stopped:
+            yield self.train_step(*next(batches))
+
+    @abstractmethod
+    def train_step(self, pixels: Tensor, labels: Tensor | None = None) -> R:
+        """One step on clean images ``[B, C, H, W]`` and their labels ``[B]``."""
+
+    @abstractmethod
+    def pictures(self) -> dict[str, Tensor]:
+        """Images to look at while the run goes on, by name."""
+
+    def checkpoint(self) -> RunCheckpoint:
+        """The run as it stands."""
+        return self.checkpoint_kind(
+            model_config=self.model.config, training=self.config, step=self.step, position=self.position,
+            updates=self.ema.updates, images=len(self.images), shape=self.images.shape,
+            class_names=self.images.class_names, data=self.data, tensors=self._tensors(), **self._more_state(),
+        )  # fmt: skip
+
+    def save(self, path: str | Path) -> Path:
+        """Write the checkpoint; see :func:`genfast.training.save_checkpoint`."""
+        return save_checkpoint(path, self.checkpoint())
+
+    @torch.no_grad()
+    def restore(self, checkpoint: Any) -> None:
+        """Take over the state of ``checkpoint``, a run of the same model.
+
+        Raises ValueError where it does not fit.
+        """
+        name = f"{type(self).__name__}.restore"
+        if checkpoint.images != len(self.images):
+            raise ValueError(
+                f"{name}: the checkpoint is of a run on {checkpoint.images} images, here there are"
+                f" {len(self.images)}: resumed on others, it would not be the same run"
+            )
+        for field in ("shape", "class_names"):
+            theirs, ours = getattr(checkpoint, field), getattr(self.images, field)
+            if theirs != ours:
+                raise ValueError(f"{name}: the {field} of the checkpoint's images is {theirs}, here it is {ours}")
+        moments = checkpoint.part("optimizer")
+        try:
+            self.model.load_state_dict(checkpoint.part("model"))
+            self.ema.model.load_state_dict(checkpoint.part("ema"))
+            for key, parameter in self.model.named_parameters():
+                # The fused optimizer wants its moments laid out as the parameter is.
+                first, second = (
+                    torch.empty_like(parameter).copy_(moments[f"{key}.{moment}"])
+                    for moment in ("exp_avg", "exp_avg_sq")
+                )
+                count = moments[f"{key}.step"].to(self.device)
+                self._optimizer_of(parameter).state[parameter] = {"step": count, "exp_avg": first, "exp_avg_sq": second}
+        except (RuntimeError, KeyError) as error:
+            raise ValueError(f"{name}: the checkpoint does not fit the model: {misfit(error)}") from error
+        self.step, self.position = checkpoint.step, checkpoint.position
+        self.ema.updates = checkpoint.updates
+
+    def _more_state(self) -> dict[str, Any]:
+        """Fields of the checkpoint that only this kind of run has."""
+        return {}
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        tensors |= {f"ema.{name}": value for name, value in self.ema.model.state_dict().items()}
+        for name, parameter in self.model.named_parameters():
+            for key, value in self._optimizer_of(parameter).state[parameter].items():
+                tensors[f"optimizer.{name}.{key}"] = value
+        return tensors
+
+    def _optimizer_of(self, parameter: nn.Parameter) -> torch.optim.Optimizer:
+        for optimizer in self.optimizers:
+            if any(parameter is other for group in optimizer.param_groups for other in group["params"]):
+                return optimizer
+        raise KeyError("a parameter that no optimizer has")
+
+    def _indices(self) -> Iterator[list[int]]:
+        """What this process reads at each step: its part of every batch."""
+        batch, (rank, size) = self.config.batch_size, (self.world.rank, self.world.size)
+        part = batch // size
+        order = Shuffle(len(self._source), mix_seed(self.config.seed))
+        for indices in order.batches(batch * self._batches_per_step, self.position):
+            starts = range(rank * part, len(indices), batch)
+            yield [index for start in starts for index in indices[start : start + part]] if size > 1 else indices
+
+    def _to_device(self, pixels: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        pixels = pixels.to(self.device, non_blocking=True)
+        return pixels, None if labels is None else labels.to(self.device, non_blocking=True)
+
+    def _seeds(self, batch: int, *, offset: int = 0, use: int | None = None) -> Seeds:
+        """The seeds of ``batch`` images of this process, ``offset`` images into the step.
+
+        ``use`` tells several uses of one image and one stream apart.
+        """
+        key = mix_seed(self.config.seed) if use is None else mix_seed(self.config.seed, use)
+        seeds = to_signed64(key + self.position + offset + self.world.rank * batch)
+        return as_seeds(type(self).__name__, seeds, batch, self.device) if self.device.type == "cuda" else seeds
+
+    def _own_random_state(self) -> AbstractContextManager[None]:
+        """Torch's generators seeded by the position, where the model draws from them."""
+        if not self._draws:
+            return nullcontext()
+        parts = (self.config.seed, self.position) + ((self.world.rank,) if self.world.rank else ())
+        return _random_state(self.device, mix_seed(*parts))
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
+
+    def _update(
+        self, optimizer: torch.optim.Optimizer, network: nn.Module, loss: Tensor, lr: float, what: str = "the loss"
+    ) -> tuple[float, float]:
+        """Step along the gradient that is there: averaged, clipped and found finite. Returns loss and norm."""
+        parameters = list(network.parameters())
+        loss = loss.detach()
+        if self.world.size > 1:
+            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+            self.world.average_([*gradients, *network.buffers(), loss])
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        limit = math.inf if self.config.clip is None else self.config.clip
+        norm = nn.utils.clip_grad_norm_(parameters, limit, foreach=True)
+        value, size = loss.item(), norm.item()
+        if not math.isfinite(value + size):
+            optimizer.zero_grad()
+            raise TrainingDiverged(
+                f"{what} is {value} and the norm of its gradient {size} at step {self.step + 1}; "
+                "a lower learning rate or float32 may help"
+            )
+        optimizer.step()
+        optimizer.zero_grad()
+        return value, size
+
+
+def adam(network: nn.Module, lr: float, betas: tuple[float, float], weight_decay: float = 0.0) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov and Hutter 2019), which without weight decay is Adam, in one kernel."""
+    return torch.optim.AdamW(network.parameters(), lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
+
+
+def checked_device(device: torch.device | str) -> torch.device:
+    """``device``, or a ValueError that says why it cannot be used."""
+    try:
+        device = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"unknown device {device!r}: expected cpu or cuda") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"unknown device {str(device)!r}: expected cpu or cuda")
+    count = torch.cuda.device_count() if device.type == "cuda" else 1
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {device} was asked for, but no CUDA device is present")
+    if (device.index or 0) >= count:
+        raise ValueError(f"device {device} was asked for, but there are {count}, counted from 0")
+    return device
+
+
+def frozen(parameters: Iterable[nn.Parameter]) -> AbstractContextManager[None]:
+    """Parameters that take no gradient inside the block: none is computed for them."""
+    return _frozen(list(parameters))
+
+
+@contextmanager
+def _frozen(parameters: list[nn.Parameter]) -> Iterator[None]:
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+
+
+@contextmanager
+def _random_state(device: torch.device, seed: int) -> Iterator[None]:
+    """Seed torch's generators, and leave the caller's state as it was in the end."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def _ignore_interrupts(worker: int) -> None:
+    # Ctrl-C reaches every process of the terminal; the main one decides when the readers end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
