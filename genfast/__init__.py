@@ -11,6 +11,7 @@ from genfast._version import __version__
 from genfast.backend import backend, backends
 from genfast.numerics import numerics, set_numerics
 from genfast.ops import (
+    GanLoss,
     GaussianKL,
     StepOutput,
     add_noise,
@@ -20,7 +21,9 @@ from genfast.ops import (
     conv_transpose2d_act,
     diffusion_loss,
     forget_packed,
+    gan_loss,
     gaussian_kl,
+    gradient_penalty,
     group_norm_act,
     linear_act,
     loss_weight,
@@ -35,6 +38,7 @@ _LAZY = {"Sampler": "genfast.samplers", "Schedule": "genfast.schedules"}
 _LAZY_MODULES = ("bench", "data", "integrations", "metrics", "models", "nn", "samplers", "schedules", "training")
 
 __all__ = [
+    "GanLoss",
     "GaussianKL",
     "Sampler",
     "Schedule",
@@ -50,7 +54,9 @@ __all__ = [
     "conv_transpose2d_act",
     "diffusion_loss",
     "forget_packed",
+    "gan_loss",
     "gaussian_kl",
+    "gradient_penalty",
     "group_norm_act",
     "linear_act",
     "loss_weight",

@@ -9,7 +9,9 @@ from genfast.ops.bias_act import bias_act
 from genfast.ops.conv2d_act import conv2d_act
 from genfast.ops.conv_transpose2d_act import conv_transpose2d_act
 from genfast.ops.diffusion_loss import diffusion_loss, loss_weight
+from genfast.ops.gan_loss import GanLoss, gan_loss
 from genfast.ops.gaussian_kl import GaussianKL, gaussian_kl
+from genfast.ops.gradient_penalty import gradient_penalty
 from genfast.ops.group_norm_act import group_norm_act
 from genfast.ops.linear_act import linear_act
 from genfast.ops.normal_noise import normal_noise
@@ -18,6 +20,7 @@ from genfast.ops.sampler_step import StepOutput, sampler_step
 from genfast.ops.uniform_noise import uniform_noise
 
 __all__ = [
+    "GanLoss",
     "GaussianKL",
     "StepOutput",
     "add_noise",
@@ -27,7 +30,9 @@ __all__ = [
     "conv_transpose2d_act",
     "diffusion_loss",
     "forget_packed",
+    "gan_loss",
     "gaussian_kl",
+    "gradient_penalty",
     "group_norm_act",
     "linear_act",
     "loss_weight",
