@@ -3,9 +3,9 @@
     python benchmarks/tables.py [--check] [--machine NAME] [FILE ...]
 
 A table stands between ``<!-- bench:begin NAME -->`` and ``<!-- bench:end -->``. NAME is ``goals``, or
-``goals-<family>`` for those of one family, or an op with an optional baseline: ``sampler_step``,
-``sampler_step/compile``. The records are benchmarks/results/<machine>/*.json,
-JSON lines; of several about the same case and baseline the last counts.
+``goals-<family>`` for those of one family, or ``digest``, the range of their speed-ups for each op and baseline, or
+an op with an optional baseline: ``sampler_step``, ``sampler_step/compile``. The records are
+benchmarks/results/<machine>/*.json, JSON lines; of several about the same case and baseline the last counts.
 """
 
 from __future__ import annotations
@@ -61,6 +61,10 @@ def _baselines(same: Sequence[Record]) -> str:
     return ", ".join(parts)
 
 
+def _newest(records: Iterable[Record]) -> str:
+    return report.machine_line(sorted(records, key=lambda r: r.date))
+
+
 def _goals(family: str, records: Sequence[Record]) -> str:
     outcomes = [o for o in goals.outcomes(records, goals.of_family(family)) if o.value is not None]
     if not outcomes:
@@ -68,7 +72,28 @@ def _goals(family: str, records: Sequence[Record]) -> str:
     members = [member for outcome in outcomes for member in outcome.goal.members]
     used = [r for r in records if any(member.measured(r) is not None for member in members)]
     body = report.markdown(report.GOAL_HEADER, report.goal_rows(outcomes))
-    return f"{body}\n{report.machine_line(used)}.\n"
+    return f"{body}\n{_newest(used)}.\n"
+
+
+_DIGEST_HEADER = ("op", "beside", "smallest", "largest", "goals met")
+
+
+def _digest(records: Sequence[Record]) -> str:
+    """For each op, mode and baseline that goals speak of: the range of the speed-ups, and how many goals are met."""
+    found: dict[tuple[str, str], tuple[list[float], list[bool]]] = {}
+    for outcome in goals.outcomes(records):
+        first = outcome.goal.members[0]
+        if outcome.value is None or first.metric != "speedup":
+            continue
+        mode = "" if first.mode == "forward" else f", {first.mode.replace('_', ' + ')}"
+        values, met = found.setdefault((f"{first.op}{mode}", first.baseline), ([], []))
+        values += [value for member in outcome.goal.members if (value := member.value(records)) is not None]
+        met.append(outcome.met)
+    rows = [
+        (op, baseline, f"{report.number(min(values))}x", f"{report.number(max(values))}x", f"{sum(met)} of {len(met)}")
+        for (op, baseline), (values, met) in found.items()
+    ]
+    return f"{report.markdown(_DIGEST_HEADER, rows)}\n{_newest(records)}.\n"
 
 
 def table(name: str, records: Sequence[Record]) -> str:
@@ -77,6 +102,8 @@ def table(name: str, records: Sequence[Record]) -> str:
     kind, _, family = name.partition("-")
     if kind == "goals":
         return _goals(family, records)
+    if name == "digest":
+        return _digest(records)
     op, _, baseline = name.partition("/")
     wanted = [r for r in records if r.op == op and baseline in ("", r.baseline)]
     if not wanted:

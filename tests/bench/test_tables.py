@@ -87,6 +87,16 @@ def test_goals(tables, base):
         tables.table("goals-conv", [met])
 
 
+def test_a_digest_has_the_range_of_an_op_and_how_many_goals_are_met(tables, base):
+    steps = [g for g in GOALS if g.members[0].op == "sampler_step" and g.baseline == "eager" and g.metric == "speedup"]
+    found = [
+        replace(base, op=g.op, variant=g.variant, shape=g.shape, case=g.case, baseline="eager", speedup=g.bound - k)
+        for k, g in enumerate(steps[:2])
+    ]
+    row = f"| sampler_step | eager | {found[0].speedup}x | {found[1].speedup}x | 1 of 2 |"
+    assert row in tables.table("digest", found)
+
+
 def test_records_of_several_instruction_sets_stand_side_by_side(tables, base):
     assert len(tables.latest([base, replace(base, isa="avx2", date="2026-02-01T00:00:00Z")])) == 2
 
