@@ -8,5 +8,9 @@ from genfast.data.idx import idx, read_idx
 from genfast.data.images import Images, TensorImages
 from genfast.data.order import Shuffle
 from genfast.data.spec import load
+from genfast.data.split import Subset, split
 
-__all__ = ["FolderImages", "Images", "Shuffle", "TensorImages", "digits", "folder", "idx", "load", "read_idx"]
+__all__ = [
+    "FolderImages", "Images", "Shuffle", "Subset", "TensorImages", "digits", "folder", "idx", "load", "read_idx",
+    "split",
+]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +67,8 @@ class BaseTrainer(ABC, Generic[R]):
     ema: EMA[Any]
     optimizers: Sequence[torch.optim.Optimizer]
     checkpoint_kind: ClassVar[type[RunCheckpoint]]
+    needs_labels: ClassVar[bool] = True
+    """Whether a model with classes cannot be trained without labels."""
 
     def __init__(
         self, model: Any, images: Images, config: Any, *, device: torch.device | str = "cpu", data: str = "",
@@ -80,6 +82,8 @@ class BaseTrainer(ABC, Generic[R]):
             raise ValueError(
                 f"{name}: the model takes {model.config.in_channels} channels, but the images have {images.shape[0]}"
             )
+        if self.needs_labels and classes and images.classes is None:
+            raise ValueError(f"{name}: the model has {classes} classes, but the images have no labels")
         if classes and (images.classes or 0) > classes:
             raise ValueError(f"{name}: the model has {classes} classes, but the images have {images.classes}")
         if config.batch_size % self.world.size:
@@ -255,6 +259,16 @@ class BaseTrainer(ABC, Generic[R]):
 def adam(network: nn.Module, lr: float, betas: tuple[float, float], weight_decay: float = 0.0) -> torch.optim.Optimizer:
     """AdamW (Loshchilov and Hutter 2019), which without weight decay is Adam, in one kernel."""
     return torch.optim.AdamW(network.parameters(), lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
+
+
+N = TypeVar("N", bound=nn.Module)
+
+
+def initialised(seed: int, make: Callable[[], N]) -> N:
+    """What ``make`` builds, its weights drawn from ``seed``; torch's own random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(mix_seed(seed))
+        return make()
 
 
 def checked_device(device: torch.device | str) -> torch.device:

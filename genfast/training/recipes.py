@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 from genfast.data import Images
-from genfast.models import UNetConfig
+from genfast.models import GANConfig, UNetConfig, VAEConfig
 from genfast.schedules import Schedule
 from genfast.training.config import TrainingConfig
+from genfast.training.gan_config import GANTrainingConfig
+from genfast.training.vae_config import VAETrainingConfig
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,14 @@ class Recipe:
     model: UNetConfig
     schedule: Schedule
     training: TrainingConfig
+
+
+@dataclass(frozen=True)
+class LatentRecipe:
+    """What :func:`genfast.training.train_gan` or :func:`genfast.training.train_vae` needs besides the images."""
+
+    model: Any
+    training: Any
 
 
 def digits(seed: int = 0) -> Recipe:
@@ -46,6 +58,69 @@ def general(images: Images, seed: int = 0) -> Recipe:
 
 def for_images(images: Images, seed: int = 0) -> Recipe:
     """:func:`digits` for small labelled images like them, else :func:`general`."""
-    if images.shape == (1, 8, 8) and images.classes == 10:
+    if _are_digits(images):
         return digits(seed)
     return general(images, seed)
+
+
+def gan_digits(seed: int = 0) -> dict[str, LatentRecipe]:
+    """GANs for the 8x8 digits of scikit-learn, by name; each takes a minute or two on two CPU cores.
+
+    Those of another loss or penalty are the DCGAN with another line.
+    """
+    base = GANTrainingConfig(
+        steps=3000, batch_size=64, lr_generator=1e-3, lr_discriminator=1e-3, betas=(0.5, 0.9), ema_decay=0.99,
+        schedule="linear", seed=seed,
+    )  # fmt: skip
+    plain = replace(GANConfig.digits(), norm="none", channels=32)
+    r1 = replace(base, penalty="r1", penalty_weight=1.0)
+    return {
+        "mlp_gan": LatentRecipe(replace(GANConfig.digits("mlp_gan"), dropout=0.3), base),
+        "dcgan": LatentRecipe(plain, r1),
+        "conditional_gan": LatentRecipe(replace(plain, kind="conditional_gan", classes=10), r1),
+        "sequence_gan": LatentRecipe(replace(plain, kind="sequence_gan"), r1),
+        "wgan_gp": LatentRecipe(plain, replace(base, loss="wasserstein", penalty="wgan_gp", betas=(0.0, 0.9))),
+        "least_squares": LatentRecipe(plain, replace(base, loss="least_squares")),
+        "r1": LatentRecipe(plain, r1),
+    }
+
+
+def vae_digits(seed: int = 0) -> dict[str, LatentRecipe]:
+    """VAEs for the same digits, by name."""
+    training = VAETrainingConfig(steps=3000, batch_size=64, lr=2e-3, ema_decay=0.99, beta=0.5, seed=seed)
+    model = replace(VAEConfig.digits(), latent=8)
+    return {
+        "vae_mlp": LatentRecipe(replace(model, kind="mlp"), training),
+        "vae_conv": LatentRecipe(model, training),
+        "vae_conditional": LatentRecipe(replace(model, classes=10), training),
+    }
+
+
+def gan_for_images(images: Images, kind: str | None = None, seed: int = 0) -> LatentRecipe:
+    """Of :func:`gan_digits` for small labelled images like them, else a GAN of ``kind``, by default a DCGAN."""
+    kind = kind or "dcgan"
+    table = gan_digits(seed)
+    if _are_digits(images) and kind in table:
+        return table[kind]
+    classes = images.classes if kind == "conditional_gan" else None
+    return LatentRecipe(_square(images, GANConfig, kind=kind, classes=classes), GANTrainingConfig(seed=seed))
+
+
+def vae_for_images(images: Images, kind: str | None = None, seed: int = 0) -> LatentRecipe:
+    """Of :func:`vae_digits` for small labelled images like them, else a VAE of ``kind``, by default convolutional."""
+    kind = kind or "conv"
+    table = vae_digits(seed)
+    if _are_digits(images) and f"vae_{kind}" in table:
+        return table[f"vae_{kind}"]
+    return LatentRecipe(_square(images, VAEConfig, kind=kind), VAETrainingConfig(seed=seed))
+
+
+def _are_digits(images: Images) -> bool:
+    return images.shape == (1, 8, 8) and images.classes == 10
+
+
+def _square(images: Images, config: Callable[..., Any], **fields: Any) -> Any:
+    channels, height, width = images.shape
+    if height != width:
+        raise ValueError(f"recipes: images must be square, got {height}x{width}")
+    return config(image_size=height, in_channels=channels, **fields)

@@ -12,9 +12,9 @@ import torch
 
 from genfast.data import Images
 from genfast.models import UNet, UNetConfig
-from genfast.random import mix_seed
 from genfast.schedules import Schedule
 from genfast.training import recipes
+from genfast.training.base import initialised
 from genfast.training.checkpoint import Checkpoint
 from genfast.training.config import TrainingConfig
 from genfast.training.recipes import Recipe
@@ -84,9 +84,7 @@ def train_diffusion(
             "config": (chosen.training.to_dict(), recipe.training.to_dict()),
         })  # fmt: skip
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(mix_seed(chosen.training.seed))
-        network = UNet(chosen.model)
+    network = initialised(chosen.training.seed, lambda: UNet(chosen.model))
     trainer = Trainer(
         network, opened.images, chosen.schedule, chosen.training, device=opened.device, data=opened.data,
         workers=workers, world=opened.world,

@@ -64,6 +64,7 @@ class Trainer(BaseTrainer[StepResult]):
 
     model: UNet
     checkpoint_kind = Checkpoint
+    needs_labels = False
 
     def __init__(
         self, model: UNet, images: Images, schedule: Schedule, config: TrainingConfig | None = None, *,
