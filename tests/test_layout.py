@@ -25,7 +25,7 @@ SHARED_FOLDERS = {"_conv", "gan_loss", "gradient_penalty"}
 LONGEST_FILE = 350
 
 # What a part may import of genfast: itself, the foundation and the parts named here.
-FOUNDATION = {"_config", "_files", "_version", "backend", "numerics", "random", "registry", "tuning"}
+FOUNDATION = {"_config", "_files", "_progress", "_version", "backend", "numerics", "random", "registry", "tuning"}
 BELOW = {
     "ops": set(),
     "schedules": {"ops"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from genfast.models.layers import conv
 
@@ -31,3 +32,15 @@ class DigitClassifier(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Images ``[B, C, size, size]`` in [-1, 1] -> logits ``[B, classes]``."""
         return self.layers(x)
+
+    def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What the digits differ in, for measures of quality.
+
+        Args:
+            x: images ``[B, C, size, size]`` in [-1, 1].
+
+        Returns:
+            The last convolution's activations, averaged to 2x2, ``[B, 8 * channels]``, and the logits ``[B, classes]``.
+        """
+        seen = self.layers[:-3](x)
+        return F.adaptive_avg_pool2d(seen, 2).flatten(1), self.layers[-3:](seen)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from genfast._progress import track
 from genfast.ops import normal_noise
 from genfast.ops.sampler_step.coefficients import Coefficient
 from genfast.random import Stream
@@ -17,7 +18,6 @@ from genfast.samplers.grid import Grid
 from genfast.samplers.guidance import Model, guided, unguided
 from genfast.samplers.options import Placement, Run, check_image, check_like, check_range, check_shape, per_sample
 from genfast.samplers.program import PREDICTIONS, Program, in_schedule_space, merge
-from genfast.samplers.progress import track
 from genfast.samplers.run import Extras, Level, Plan, Step, drain, loop, reported, start
 from genfast.samplers.solvers import find
 from genfast.schedules import Schedule
