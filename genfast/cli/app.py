@@ -129,19 +129,19 @@ def tune(
 @plainly
 def sample(
     checkpoint: Annotated[Path, Argument(help="a checkpoint, or the folder it is in")],
-    sampler: Annotated[str, Option(help="one of `genfast samplers`")] = "dpmpp_2m",
-    steps: Annotated[int, Option(min=1, help="steps of the sampler")] = 20,
+    sampler: Annotated[str | None, Option(help="one of `genfast samplers`; dpmpp_2m by default")] = None,
+    steps: Annotated[int | None, Option(min=1, help="steps of the sampler, 20 by default")] = None,
     seeds: Annotated[str, Option(help="a seed per image: 0:64 is 0 to 63; also 3 or 1,5,10:20")] = "0:64",
     labels: Annotated[
         str | None, Option(help="class names, numbers and ranges, all or none; all by default, in turn")
     ] = None,
-    guidance: Annotated[float, Option(help="scale of classifier-free guidance")] = 1.0,
+    guidance: Annotated[float | None, Option(help="scale of classifier-free guidance, 1 by default")] = None,
     out: Annotated[Path, Option(help="the picture to write", metavar="FILE")] = Path("samples.png"),
     columns: Annotated[int | None, Option(min=1, help="images in a row")] = None,
     scale: Annotated[int | None, Option(min=1, help="times every pixel is repeated")] = None,
     batch_size: Annotated[int, Option(min=1, help="images sampled at once")] = 64,
     spacing: Annotated[str | None, Option(help="where the steps lie, such as trailing or karras")] = None,
-    clip: Annotated[bool, Option(help="keep predictions in the range of images")] = True,
+    clip: Annotated[bool | None, Option(help="keep predictions in the range of images, as by default")] = None,
     option: Annotated[
         list[str] | None,
         Option(help="an option of the sampler, as `genfast samplers` lists them", metavar="NAME=VALUE"),
@@ -154,28 +154,33 @@ def sample(
     from contextlib import ExitStack
 
     from genfast import backend as choose_backend
+    from genfast.cli.sample import sample_diffusion, sample_model
     from genfast.cli.values import parse_labels, parse_options, parse_seeds
     from genfast.samplers.solvers import find
-    from genfast.training import load_checkpoint, sample_images, save_grid
+    from genfast.training import Checkpoint, load_checkpoint, save_grid
     from genfast.training.base import checked_device
     from genfast.training.grid import grid_format
 
-    options = usage(lambda: parse_options(option or [], find(sampler).options))
+    options = usage(lambda: parse_options(option or [], find(sampler or "dpmpp_2m").options))
     chosen_seeds = usage(lambda: parse_seeds(seeds))
     usage(lambda: grid_format(out))
     usage(lambda: checked_device(device))
+    solving = {
+        "sampler": sampler, "steps": steps, "guidance": guidance, "spacing": spacing, "clip": clip,
+        "option": options or None,
+    }  # fmt: skip
     with ExitStack() as stack:
         if backend is not None:
             usage(lambda: stack.enter_context(choose_backend(backend)))
         state = load_checkpoint(checkpoint)
         chosen_labels = usage(lambda: parse_labels(labels, len(chosen_seeds), state.label_names))
-        solver = usage(lambda: state.sampler(sampler, spacing=spacing, clip=1.0 if clip else None, **options))
+        draw = sample_diffusion if isinstance(state, Checkpoint) else sample_model
+        make = usage(lambda: draw(state, solving, chosen_seeds, chosen_labels, batch_size))
         model = state.model(average=not last, device=device)
         start = time.perf_counter()
-        images = sample_images(
-            model, solver, state.shape, seeds=chosen_seeds, steps=steps, labels=chosen_labels, guidance=guidance,
-            batch_size=batch_size, progress=sys.stderr.isatty(),
-        )  # fmt: skip
+        images, how = make(model)
     seconds = time.perf_counter() - start
+    if images.dim() == 5:
+        columns, images = columns or images.shape[1], images.flatten(0, 1)
     save_grid(out, images, columns=columns, scale=scale)
-    print(f"wrote {out}: {len(images)} images, {sampler}, {steps} steps, {seconds:.2f} s")
+    print(f"wrote {out}: {len(images)} images, {how}{seconds:.2f} s")
