@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +69,20 @@ def is_wanted(ctx: Any, index: int) -> bool:
     except (AttributeError, IndexError, RuntimeError, TypeError):
         # So it is where a leaf's own gradient is asked for, or where the engine does not run.
         return True
+
+
+def composed_gradients(
+    function: Callable[..., Tensor], inputs: Sequence[Any], needs: Sequence[bool], dy: Tensor
+) -> list[Tensor | None]:
+    """The gradients of ``function(*inputs)`` by the inputs that need one, made of operations that PyTorch
+    differentiates, and differentiable themselves where gradients are recorded."""
+    recorded = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # Views, so that an input which was computed from another stays a variable of its own.
+        own = [t.view_as(t) if need else t for t, need in zip(inputs, needs, strict=True)]
+        wanted = [t for t, need in zip(own, needs, strict=True) if need]
+        found = iter(torch.autograd.grad(function(*own), wanted, dy, create_graph=recorded))
+    return [next(found) if need else None for need in needs]
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genfast.nn._layer import FusedLayer
-from genfast.ops import linear_act
-
-_SMALL = 1 << 19
-"""Products of fewer multiplications take a few microseconds, and less in PyTorch."""
+from genfast.ops.linear_act import linear_act
+from genfast.ops.linear_act.training import is_small
 
 
 class LinearAct(FusedLayer, nn.Linear):
@@ -36,6 +35,10 @@ class LinearAct(FusedLayer, nn.Linear):
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """``x`` ``[..., I]`` -> ``[..., O]``; ``residual`` ``[..., O]`` is added before the activation."""
-        if not self.fused or x.numel() * self.out_features < _SMALL:
-            return self._plain_epilogue(F.linear(x, self.weight, self.bias), residual)
-        return linear_act(x, self.weight, self.bias, residual=residual, **self._epilogue)
+        weight, bias = self.weight, self.bias
+        small = torch.is_grad_enabled() and is_small(x, self.out_features)
+        if small or not self.fused:
+            return self._plain_epilogue(F.linear(x, weight, bias), residual)
+        return linear_act(
+            x, weight, bias, act=self.act, act_param=self.act_param, residual=residual, gain=self.gain, clamp=self.clamp
+        )

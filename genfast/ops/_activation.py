@@ -182,13 +182,14 @@ ALIASES = {"lrelu": "leaky_relu", "swish": "silu"}
 """Names that StyleGAN's users know."""
 
 
+_BY_NAME = {name: TABLE[CODES[ALIASES.get(name, name)]] for name in (*NAMES, *ALIASES)}
+
+
 def find(op: str, act: object) -> Activation:
     """The activation of a name; ValueError lists the names."""
-    name = ALIASES.get(act, act) if isinstance(act, str) else act
-    if name not in CODES:
+    if not isinstance(act, str) or act not in _BY_NAME:
         raise ValueError(f"{op}: act must be one of {', '.join(NAMES)}, got {act!r}")
-    assert isinstance(name, str)
-    return TABLE[CODES[name]]
+    return _BY_NAME[act]
 
 
 def code(op: str, act: object) -> int:

@@ -18,6 +18,10 @@ struct LinearAct {
   bool packed;
   int64_t rows, in, out;
   Epilogue epilogue;  // bias [out], residual [rows, out]
+  // For gradients, on the CPU only:
+  bool x_turned = false;       // x is [in, rows]
+  bool weight_turned = false;  // weight is [in, out]
+  void* sums = nullptr;        // [rows, out], dtype: gets x w^T + b + residual; or null
 };
 
 // Columns of the transposed weight that lie side by side in memory, whatever the instruction set.

@@ -4,43 +4,34 @@
 #include <memory>
 #include <utility>
 
-#include "common/elementwise.h"
 #include "common/finish_row.h"
 #include "common/parallel.h"
-#include "common/rows.h"
+#include "few_rows.h"
+#include "panels.h"
 
 namespace genfast::GENFAST_ISA {
 
 namespace {
 
-// Sums in registers: kRows x kWidth vectors of them, beside the vectors that are multiplied.
-constexpr int kRows = kLanes == 16 ? 14 : 6;
-constexpr int kWidth = 2;
-// A sum of this many products is finished before it is added to the others: longer chains round worse, and sooner where
-// products are rounded too.
-#if defined(__FMA__) || !defined(__x86_64__)
-constexpr int64_t kDepth = 256;
-#else
-constexpr int64_t kDepth = 32;
-#endif
-// Rows of x are copied side by side at this distance, which leaves no two in one set of a cache.
-constexpr int64_t kStride = kDepth + 16;
-constexpr int64_t kTileFloats = kRows * kStride;
+// Products worth a thread.
+constexpr int64_t kLeastWork = 65536;
 // Bytes of x that a thread keeps in its second-level cache while weights stream through.
 constexpr int64_t kKept = int64_t{384} << 10;
 constexpr int64_t kMostTiles = 16;
 
-GENFAST_HD VF multiply_add(VF a, VF b, VF c) {
-#if defined(__FMA__) || !defined(__x86_64__)
-  return Simd::fma(a, b, c);
-#else
-  return a * b + c;
-#endif
-}
+// Up to so many rows the weight is not turned.
+constexpr int64_t kFewRows = 16;
 
-// sums [R, kPanel] += a [R, depth] times b [depth, kPanel]. What lies `ahead` is fetched, `step` floats per product.
+// Where sums [R, kPanel] go, and whether nothing is there yet that they are added to.
+struct Sums {
+  float* data;
+  int64_t pitch;
+  bool fresh;
+};
+
+// sums += a [R, depth] times b [depth, kPanel]. What lies `ahead` is fetched, `step` floats per product.
 template <int R>
-void multiply(const float* a, const float* b, int64_t depth, float* sums, const float* ahead, int64_t step) {
+void multiply(const float* a, const float* b, int64_t depth, Sums sums, const float* ahead, int64_t step) {
   for (int column = 0; column < kPanel; column += kWidth * kLanes) {
     VF acc[R][kWidth] = {};
     for (int64_t k = 0; k < depth; ++k) {
@@ -54,13 +45,13 @@ void multiply(const float* a, const float* b, int64_t depth, float* sums, const 
     }
     for (int r = 0; r < R; ++r)
       for (int w = 0; w < kWidth; ++w) {
-        float* s = sums + r * kPanel + column + w * kLanes;
-        store(s, load(s) + acc[r][w]);
+        float* s = sums.data + r * sums.pitch + column + w * kLanes;
+        store(s, sums.fresh ? acc[r][w] : load(s) + acc[r][w]);
       }
   }
 }
 
-using Multiply = void (*)(const float*, const float*, int64_t, float*, const float*, int64_t);
+using Multiply = void (*)(const float*, const float*, int64_t, Sums, const float*, int64_t);
 
 template <int... R>
 Multiply multiply_rows(int rows, std::integer_sequence<int, R...>) {
@@ -94,6 +85,10 @@ void copy_tiles(const LinearAct& p, const Cut& cut, int64_t begin, int64_t end, 
     const int64_t from = d * kDepth, count = std::min(kDepth, p.in - from);
     for (int64_t tile = begin; tile < end; ++tile, to += kTileFloats) {
       const int64_t first = cut.first_row(tile), rows = cut.first_row(tile + 1) - first;
+      if (p.x_turned) {
+        copy_turned(static_cast<const T*>(p.x) + from * p.rows + first, p.rows, count, rows, to);
+        continue;
+      }
       for (int64_t r = 0; r < rows; ++r) {
         const T* x = static_cast<const T*>(p.x) + (first + r) * p.in + from;
         int64_t k = 0;
@@ -104,30 +99,26 @@ void copy_tiles(const LinearAct& p, const Cut& cut, int64_t begin, int64_t end, 
   }
 }
 
-// `depth` rows from `first` of one panel of the transposed weight, in float32.
-template <class T>
-void turn_panel(const void* weight, int64_t in, int64_t out, int64_t column, int64_t first, int64_t depth, float* to) {
-  float rows[kLanes * kDepth];
-  for (int part = 0; part < kPanel; part += kLanes) {
-    const int64_t count = std::min<int64_t>(kLanes, out - column - part);
-    const T* from = static_cast<const T*>(weight) + (column + part) * in + first;
-    if (count > 0) {
-      read_rows(from, in, count, depth, rows,
-                [&](int64_t k, VF x) GENFAST_INLINE_LAMBDA { store(to + k * kPanel + part, x); });
-    } else {
-      for (int64_t k = 0; k < depth; ++k) store(to + k * kPanel + part, VF{});
-    }
-  }
-}
-
 // Writes the tile's results.
 template <class T>
-void finish_tile(const LinearAct& p, const Cut& cut, int64_t tile, int64_t column, const float* sums) {
-  const int64_t first = cut.first_row(tile), at = first * p.out + column;
+void finish_rows(const LinearAct& p, int64_t first, int64_t rows, int64_t column, const float* sums) {
+  const int64_t at = first * p.out + column;
   const T* residual = static_cast<const T*>(p.epilogue.residual);
-  finish_row({static_cast<T*>(p.y) + at, sums, residual ? residual + at : nullptr,
-              std::min<int64_t>(kPanel, p.out - column), p.dtype, &p.epilogue, cut.first_row(tile + 1) - first, p.out,
-              kPanel});
+  FinishRow finish{static_cast<T*>(p.y) + at,
+                   sums,
+                   residual ? residual + at : nullptr,
+                   std::min<int64_t>(kPanel, p.out - column),
+                   p.dtype,
+                   &p.epilogue,
+                   rows,
+                   p.out,
+                   kPanel};
+  finish_row(finish);
+  if (p.sums == nullptr) return;
+  const Epilogue plain{nullptr, nullptr, Activation::linear, 0.0f, 1.0f, -1.0f};
+  finish.out = static_cast<T*>(p.sums) + at;
+  finish.epilogue = &plain;
+  finish_row(finish);
 }
 
 // The results of one block of rows, whose x is in `copied`, and one block of panels.
@@ -135,17 +126,27 @@ template <class T>
 void multiply_block(const LinearAct& p, const Cut& cut, int64_t row_block, int64_t panel_block, const float* copied) {
   const int64_t first_tile = cut.first_tile(row_block), tiles = cut.first_tile(row_block + 1) - first_tile;
   const int64_t step = (kPanel + tiles - 1) / tiles;
+  const Epilogue& e = p.epilogue;
+  const bool plain = p.dtype == DType::f32 && cut.depths == 1 && e.act == Activation::linear && e.gain == 1.0f &&
+                     e.clamp < 0 && e.bias == nullptr && e.residual == nullptr && p.sums == nullptr;
   alignas(64) float sums[kMostTiles][kRows * kPanel], turned[kDepth * kPanel];
   for (int64_t panel = cut.first_panel(panel_block); panel < cut.first_panel(panel_block + 1); ++panel) {
     const int64_t column = panel * kPanel, width = std::min<int64_t>(kPanel, p.out - column);
     const float* packed = p.packed ? static_cast<const float*>(p.weight) + column * p.in : nullptr;
-    float bias[kPanel] = {};
-    if (p.epilogue.bias) std::copy_n(p.epilogue.bias + column, width, bias);
-    for (int64_t t = 0; t < tiles; ++t)
-      for (int64_t r = 0; r < kRows; ++r) std::copy_n(bias, kPanel, sums[t] + r * kPanel);
+    const bool direct = plain && width == kPanel;
+    float* y = static_cast<float*>(p.y) + column;
+    if (p.epilogue.bias) {
+      float bias[kPanel] = {};
+      std::copy_n(p.epilogue.bias + column, width, bias);
+      for (int64_t t = 0; t < tiles; ++t)
+        for (int64_t r = 0; r < kRows; ++r) std::copy_n(bias, kPanel, sums[t] + r * kPanel);
+    }
     for (int64_t d = 0; d < cut.depths; ++d) {
       const int64_t from = d * kDepth, depth = std::min(kDepth, p.in - from);
-      if (!packed) turn_panel<T>(p.weight, p.in, p.out, column, from, depth, turned);
+      if (p.weight_turned)
+        copy_panel<T>(p.weight, p.out, column, from, depth, turned);
+      else if (!packed)
+        turn_panel<T>(p.weight, p.in, p.out, column, from, depth, turned);
       const float *b = packed ? packed + from * kPanel : turned, *next = packed ? b + depth * kPanel : turned;
       for (int64_t t = 0; t < tiles; ++t) {
         const int64_t first = cut.first_row(first_tile + t), rows = cut.first_row(first_tile + t + 1) - first;
@@ -156,11 +157,32 @@ void multiply_block(const LinearAct& p, const Cut& cut, int64_t row_block, int64
             for (int64_t c = 0; c < width; c += 64 / sizeof(T)) __builtin_prefetch(y + c, 1);
           }
         multiply_rows(static_cast<int>(rows), std::make_integer_sequence<int, kRows>{})(
-            copied + (d * tiles + t) * kTileFloats, b, depth, sums[t], next + t * depth * step, step);
+            copied + (d * tiles + t) * kTileFloats, b, depth,
+            direct ? Sums{y + first * p.out, p.out, true} : Sums{sums[t], kPanel, d == 0 && !p.epilogue.bias},
+            next + t * depth * step, step);
       }
     }
-    for (int64_t t = 0; t < tiles; ++t) finish_tile<T>(p, cut, first_tile + t, column, sums[t]);
+    for (int64_t t = 0; t < tiles && !direct; ++t) {
+      const int64_t first = cut.first_row(first_tile + t);
+      finish_rows<T>(p, first, cut.first_row(first_tile + t + 1) - first, column, sums[t]);
+    }
   }
+}
+
+void multiply_few_rows(const LinearAct& p) {
+  const int64_t panels = (p.out + kPanel - 1) / kPanel, work = p.rows * p.in * kPanel;
+  parallel_for(panels, std::max<int64_t>(kLeastWork / work, 1), [&](int64_t begin, int64_t end) {
+    alignas(64) float sums[kFewRows * kPanel];
+    for (int64_t panel = begin; panel < end; ++panel) {
+      const int64_t column = panel * kPanel, width = std::min<int64_t>(kPanel, p.out - column);
+      float bias[kPanel] = {};
+      if (p.epilogue.bias) std::copy_n(p.epilogue.bias + column, width, bias);
+      for (int64_t r = 0; r < p.rows; ++r) std::copy_n(bias, kPanel, sums + r * kPanel);
+      add_dots(static_cast<const float*>(p.x), p.rows, static_cast<const float*>(p.weight) + column * p.in, width, p.in,
+               sums, kPanel);
+      finish_rows<float>(p, 0, p.rows, column, sums);
+    }
+  });
 }
 
 }  // namespace
@@ -178,11 +200,14 @@ void pack_linear(const PackLinear& p) {
 }
 
 void linear_act(const LinearAct& p) {
+  const int64_t work = p.rows * std::max<int64_t>(p.in, 1) * p.out;
+  if (work == 0) return;
+  const bool plain = !p.packed && !p.x_turned && !p.weight_turned && p.dtype == DType::f32;
+  if (plain && p.rows <= kFewRows && p.in > 0) return multiply_few_rows(p);
   const int threads = max_threads();
   const Cut cut(p, threads);
-  const int64_t items = cut.row_blocks * cut.panel_blocks, work = p.rows * std::max<int64_t>(p.in, 1) * p.out;
-  if (work == 0) return;
-  const int64_t workers = std::clamp<int64_t>(std::min(items, work / 65536), 1, threads);
+  const int64_t items = cut.row_blocks * cut.panel_blocks;
+  const int64_t workers = std::clamp<int64_t>(std::min(items, work / kLeastWork), 1, threads);
   const int64_t floats = cut.most_tiles() * cut.depths * kTileFloats;
   const std::unique_ptr<float[]> memory(new float[workers * floats]);
   dispatch_dtype(p.dtype, [&](auto* type) {

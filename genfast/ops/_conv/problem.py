@@ -71,6 +71,10 @@ class Epilogue:
     gain: float = 1.0
     clamp: float = -1.0
 
+    @property
+    def numbers(self) -> tuple[int, float, float, float]:
+        return self.act, self.param, self.gain, self.clamp
+
 
 Run = Callable[[Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
 

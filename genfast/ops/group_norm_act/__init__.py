@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -208,23 +208,13 @@ def _backward(ctx: Any, dy: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]
     needs = ctx.needs_input_grad[:5]
     given = inputs[5] is not None
     if torch.is_grad_enabled():
-        found = _composed_gradients(dy, inputs, ctx.options, needs)
+        found = registry.composed_gradients(
+            lambda *own: reference.group_norm_act(*own, *inputs[5:], *ctx.options)[0], inputs[:5], needs, dy
+        )
     else:
         statistics = inputs[5:] if given else (mean, var)
         found = gradients(*(dy, *inputs[:5], *statistics, *ctx.options, given, needs))
     return *found, *(None,) * 7
-
-
-def _composed_gradients(
-    dy: Tensor, inputs: Sequence[Any], options: tuple[Any, ...], needs: Sequence[bool]
-) -> list[Tensor | None]:
-    """The gradients made of differentiable operations."""
-    # Views, so that a scale which was computed from x stays a variable of its own.
-    own = [t.view_as(t) if i < 5 and needs[i] else t for i, t in enumerate(inputs)]
-    wanted = [t for t, need in zip(own, needs, strict=False) if need]
-    y = reference.group_norm_act(*own, *options)[0]
-    found = iter(torch.autograd.grad(y, wanted, dy, create_graph=True))
-    return [next(found) if need else None for need in needs]
 
 
 OP = registry.register(

@@ -12,23 +12,26 @@ from torch import Tensor
 from genfast import registry
 from genfast.backend import _forced, cuda_library, current_stream, native
 from genfast.ops import _check
+from genfast.ops._activation import find
 from genfast.ops._check import DTYPE_CODES, STORAGE
 from genfast.ops._conv import weights
 from genfast.ops._conv.op import epilogue_of
 from genfast.ops._conv.plan import without_autocast
 from genfast.ops._conv.problem import Epilogue
 from genfast.ops.bias_act import fused
-from genfast.ops.linear_act import reference, vendor
+from genfast.ops.linear_act import reference, training, vendor
 from genfast.ops.linear_act.samples import samples
 
 _SMALL_ON_GPU = 1 << 18
 """Products up to which one launch of ours takes less time than the two of cuBLAS and an epilogue."""
-_LEAST_ROWS = 8
-"""Rows of x from which on it pays to turn the weight around in every call."""
+_FEW_ROWS = 16
+"""Rows of x up to which our kernel reads a weight as it lies (kFewRows)."""
 _MOST_ROWS = 128
 """Rows of x from which on turning costs no more than finding out that a packed weight is still the weight."""
 _SMALL = 1 << 19
-"""Products up to which PyTorch's call is over before a packed weight is found."""
+"""Products of half precision up to which PyTorch's call is over before a packed weight is found."""
+
+_any_autocast = torch._C._is_any_autocast_enabled
 
 
 def linear_act(
@@ -64,16 +67,26 @@ def linear_act(
     Raises:
         TypeError, ValueError: for wrong types, shapes, dtypes, devices or options.
     """
+    activation = find("linear_act", act)
+    param = activation.param if act_param is None else act_param
+    direct = registry.takes_direct_calls() and not _any_autocast()
+    if direct:
+        recorded = torch.is_grad_enabled()
+        out = native.linear_act_direct(recorded, x, w, b, residual, activation.code, param, gain, clamp, False)
+        if out is not None:
+            return out
     _check.tensor("linear_act", "x", x)
     _check.tensor("linear_act", "w", w)
-    if torch._C._is_any_autocast_enabled() and torch.is_autocast_enabled(x.device.type):
+    if not direct and _any_autocast() and torch.is_autocast_enabled(x.device.type):
         dtype = torch.get_autocast_dtype(x.device.type)
         x, w, residual = (_cast(t, dtype) for t in (x, w, residual))
     _check_operands(x, w, b, residual)
     e = epilogue_of("linear_act", act, act_param, gain, clamp)
     if registry.is_plain(x, w, b, residual):
-        return OP.run(x, w, b, residual, e.act, e.param, e.gain, e.clamp)
-    return OP.call(x, w, b, residual, e.act, e.param, e.gain, e.clamp)
+        return OP.run(x, w, b, residual, *e.numbers)
+    if direct and training.takes(e, x, w, b, residual):
+        return training.linear_act(x, w, b, residual, e)
+    return OP.call(x, w, b, residual, *e.numbers)
 
 
 def _cast(value: Any, dtype: torch.dtype) -> Any:
@@ -142,15 +155,16 @@ def _cpu(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None
     e = Epilogue(*numbers)
     flat, shape = _flat(x), (*x.shape[:-1], weight.shape[0])
     residual = None if residual is None else _flat(residual)
+    small = flat.shape[0] * weight.numel() < _SMALL
     # What stays is packed once. Other weights are turned around while they are multiplied.
     keep = (
-        (flat.shape[0] < _MOST_ROWS or x.dtype == torch.bfloat16)
+        (_FEW_ROWS < flat.shape[0] < _MOST_ROWS or x.dtype == torch.bfloat16)
         and type(weight) is torch.nn.Parameter
         and weight.is_contiguous()
         and not weight.is_inference()
     )
-    if _forced.get() != "cpu":
-        if flat.shape[0] * weight.numel() < _SMALL or (not keep and flat.shape[0] < _LEAST_ROWS):
+    if _forced.get() != "cpu" and x.dtype != torch.float32:
+        if small or (not keep and flat.shape[0] < _FEW_ROWS):
             return vendor.finished(flat, weight, bias, residual, e).view(shape)
         if x.dtype == torch.bfloat16 and vendor.multiplies_bfloat16():
             return vendor.fused_bfloat16(flat, weight, bias, residual, e, keep).view(shape)
