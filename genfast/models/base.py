@@ -96,7 +96,6 @@ class LatentModel(FusedModel):
     def _path(self, noise: Tensor) -> Tensor:
         return noise
 
-    @torch.no_grad()
     def sample(
         self, n: int, *, seeds: Seeds = 0, labels: Sequence[int] | Tensor | int | None = None,
         batch_size: int | None = None,
@@ -117,7 +116,14 @@ class LatentModel(FusedModel):
             ValueError, TypeError: for seeds or labels of a wrong number or type, labels out of range, labels for a
                 model without classes, and none for a model with classes.
         """
-        z = self.latents(n, seeds)
+        return self.images_of(self.latents(n, seeds), labels=labels, batch_size=batch_size)
+
+    @torch.no_grad()
+    def images_of(
+        self, z: Tensor, *, labels: Sequence[int] | Tensor | int | None = None, batch_size: int | None = None
+    ) -> Tensor:
+        """The images of latents ``z``, as :meth:`sample` makes them."""
+        n = z.shape[0]
         if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
             raise ValueError(f"{type(self).__name__}: batch_size must be a positive int, got {batch_size!r}")
         if isinstance(labels, int) and not isinstance(labels, bool):

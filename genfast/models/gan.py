@@ -48,9 +48,11 @@ class Generator(FusedModel):
         if self.label is not None:
             z = torch.cat([z, self.label(labels).to(z.dtype)], dim=1)
         flat = z.flatten(0, -2)
-        if config.kind != "mlp_gan":
-            flat = trunks.in_working_layout(flat[:, :, None, None], self.fused)
-        return self.layers(flat).reshape(*z.shape[:-1], *config.shape)
+        if config.kind == "mlp_gan":
+            images = self.layers(flat)
+        else:
+            images = trunks.run(self.layers, flat[:, :, None, None], self.fused)
+        return images.reshape(*z.shape[:-1], *config.shape)
 
 
 class Discriminator(FusedModel):
@@ -100,9 +102,7 @@ class Discriminator(FusedModel):
         return self._logits(images, labels)
 
     def _logits(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        if self.config.kind != "mlp_gan":
-            x = trunks.in_working_layout(x, self.fused)
-        h = self.layers(x).flatten(1)
+        h = self.layers(x) if self.config.kind == "mlp_gan" else trunks.run(self.layers, x, self.fused).flatten(1)
         logits = self.head(h).squeeze(1)
         if self.label is not None:
             logits = logits + (h * self.label(labels)).sum(1)

@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from genfast.nn import BatchNormAct2d, ConvAct2d, ConvTransposeAct2d, GroupNormAct, LinearAct
+from genfast.nn import BatchNormAct2d, ConvAct2d, ConvTransposeAct2d, Dropout, GroupNormAct, LinearAct, plain_pytorch
 
 _GROUPS = 32
 
@@ -18,7 +18,7 @@ def linears(sizes: Sequence[int], act: str, dropout: float = 0.0) -> list[nn.Mod
     """Linear layers from each size to the next, each with the activation, and with dropout where it is not 0."""
     layers: list[nn.Module] = []
     for a, b in pairwise(sizes):
-        layers += [LinearAct(a, b, act=act), *([nn.Dropout(dropout)] if dropout else [])]
+        layers += [LinearAct(a, b, act=act), *([Dropout(dropout)] if dropout else [])]
     return layers
 
 
@@ -91,6 +91,15 @@ def initialise(model: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def in_working_layout(x: Tensor, fused: bool) -> Tensor:
-    """``x`` in the layout in which the network works: on the CPU the fused layers are faster in channels_last."""
-    return x.contiguous(memory_format=torch.channels_last) if fused and x.device.type == "cpu" else x
+def run(layers: nn.Module, x: Tensor, fused: bool) -> Tensor:
+    """``layers(x)`` in the way that is the fastest on a CPU.
+
+    In training every weight changes at every step, so packing it does not pay, and PyTorch's convolutions, which do
+    without, are faster. Else it is the fused layers in channels_last.
+    """
+    if not fused or x.device.type != "cpu" or torch.compiler.is_compiling():
+        return layers(x)
+    if not layers.training:
+        return layers(x.contiguous(memory_format=torch.channels_last))
+    with plain_pytorch():
+        return layers(x)

@@ -40,9 +40,8 @@ class Encoder(FusedModel):
         if self.label is not None:
             plane = self.label(labels).view(-1, 1, config.image_size, config.image_size)
             x = torch.cat([x, plane.to(x.dtype)], dim=1)
-        if config.kind == "conv":
-            x = trunks.in_working_layout(x, self.fused)
-        mu, logvar = self.head(self.layers(x).flatten(1)).chunk(2, dim=1)
+        h = trunks.run(self.layers, x, self.fused).flatten(1) if config.kind == "conv" else self.layers(x)
+        mu, logvar = self.head(h).chunk(2, dim=1)
         return mu, logvar
 
 
@@ -77,9 +76,9 @@ class Decoder(FusedModel):
         check_labels("Decoder", labels, z.shape[0], config.last_label)
         if self.label is not None:
             z = torch.cat([z, self.label(labels).to(z.dtype)], dim=1)
-        if config.kind == "conv":
-            z = trunks.in_working_layout(z[:, :, None, None], self.fused)
-        return self.layers(z).reshape(-1, *config.shape)
+        if config.kind == "mlp":
+            return self.layers(z).reshape(-1, *config.shape)
+        return trunks.run(self.layers, z[:, :, None, None], self.fused)
 
 
 class VAE(LatentModel):

@@ -10,7 +10,7 @@ from genfast.training.config import TrainingConfig
 from genfast.training.ema import EMA
 from genfast.training.gan_config import GANTrainingConfig
 from genfast.training.gan_trainer import GANCheckpoint, GANStep, GANTrainer
-from genfast.training.grid import image_grid, save_grid
+from genfast.training.grid import image_grid, save_gif, save_grid
 from genfast.training.latent_run import train_gan, train_vae
 from genfast.training.recipes import LatentRecipe, Recipe
 from genfast.training.run import train_diffusion
@@ -48,6 +48,7 @@ __all__ = [
     "sample_images",
     "sample_latents",
     "save_checkpoint",
+    "save_gif",
     "save_grid",
     "train_classifier",
     "train_diffusion",

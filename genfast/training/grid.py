@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,11 +34,16 @@ def image_grid(images: Tensor, *, columns: int | None = None, scale: int | None 
     rows = math.ceil(count / columns)
     tall, wide = height + gap, width + gap
     grid = torch.full((rows * tall - gap, columns * wide - gap, channels), 255, dtype=torch.uint8)
-    pixels = images.detach().float().nan_to_num(-1.0).clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).cpu()
-    for index, image in enumerate(pixels):
+    for index, image in enumerate(_pixels(images)):
         top, left = index // columns * tall, index % columns * wide
-        grid[top : top + height, left : left + width] = image.permute(1, 2, 0)
+        grid[top : top + height, left : left + width] = image
     return grid.repeat_interleave(scale, 0).repeat_interleave(scale, 1)
+
+
+def _pixels(images: Tensor) -> Tensor:
+    """uint8 ``[B, H, W, C]`` of images ``[B, C, H, W]`` in [-1, 1]."""
+    pixels = images.detach().float().nan_to_num(-1.0).clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).cpu()
+    return pixels.permute(0, 2, 3, 1)
 
 
 def grid_format(path: str | Path) -> str:
@@ -53,11 +59,36 @@ def grid_format(path: str | Path) -> str:
 
 def save_grid(path: str | Path, images: Tensor, *, columns: int | None = None, scale: int | None = None) -> Path:
     """Write :func:`image_grid` as a picture; what was there survives any failure."""
-    from PIL import Image
-
     chosen = grid_format(path)
-    pixels = image_grid(images, columns=columns, scale=scale).numpy()
-    picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    picture = _picture(image_grid(images, columns=columns, scale=scale))
     with replacing(path) as beside:
         picture.save(beside, format=chosen)
     return Path(path)
+
+
+def save_gif(path: str | Path, images: Tensor, *, seconds: float = 0.1, scale: int | None = None) -> Path:
+    """Write images as an animation that repeats; what was there survives any failure.
+
+    Args:
+        path: the file; its suffix must be .gif.
+        images: ``[T, C, H, W]`` in [-1, 1], with C 1, 3 or 4, such as a walk or a sequence.
+        seconds: how long every image is shown, in steps of 0.01.
+        scale: whole number of times every pixel is repeated; by default images become at least 128 pixels high.
+    """
+    if grid_format(path) != "GIF":
+        raise ValueError(f"{path}: the suffix must be .gif, got {Path(path).suffix!r}")
+    if not seconds >= 0.01:
+        raise ValueError(f"save_gif: seconds must be at least 0.01, got {seconds}")
+    scale = scale or (max(1, math.ceil(128 / images.shape[2])) if images.dim() == 4 else None)
+    first, *rest = [_picture(image_grid(image[None], scale=scale)) for image in images]
+    with replacing(path) as beside:
+        first.save(beside, format="GIF", save_all=True, append_images=rest, duration=round(1000 * seconds), loop=0)
+    return Path(path)
+
+
+def _picture(pixels: Tensor) -> Any:
+    """Pillow's image of uint8 ``[H, W, C]``."""
+    from PIL import Image
+
+    array = pixels.numpy()
+    return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)

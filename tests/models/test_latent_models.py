@@ -190,7 +190,8 @@ def test_what_is_loaded_is_what_was_saved(config, tmp_path):
     for (name, a), (other, b) in zip(model.state_dict().items(), loaded.state_dict().items(), strict=True):
         assert name == other and torch.equal(a, b)
     labels = labels_for(config, 3)
-    assert torch.equal(loaded.sample(3, seeds=9, labels=labels), model.sample(3, seeds=9, labels=labels))
+    samples = (m.sample(3, seeds=9, labels=labels) for m in (loaded, model))
+    torch.testing.assert_close(*samples, atol=1e-5, rtol=1e-4)
     assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
 
 
