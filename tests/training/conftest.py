@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 import torch
+from latent_models import random_images
 from training_models import TINY
 
-from genfast.data import TensorImages
 from genfast.models import UNet, UNetConfig
 from genfast.schedules import Schedule
 from genfast.training import Trainer, TrainingConfig
@@ -23,9 +23,7 @@ def one_thread():
 
 @pytest.fixture
 def images():
-    generator = torch.Generator().manual_seed(0)
-    pixels = torch.rand(20, 1, 8, 8, generator=generator) * 2 - 1
-    return TensorImages(pixels, torch.arange(20) % 3, ["a", "b", "c"])
+    return random_images()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from genfast.data import TensorImages
 from genfast.models import GANConfig, VAEConfig
 from genfast.training import GANTrainer, VAETrainer, train_gan, train_vae
 
@@ -36,3 +37,29 @@ def run_vae(images: Any, out: Any = None, **options: Any) -> VAETrainer:
 def differing(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> list[str]:
     """Names of tensors that one of two checkpoints lacks, or whose bits differ."""
     return [name for name in {**a, **b} if name not in a or name not in b or not torch.equal(a[name], b[name])]
+
+
+def random_images() -> TensorImages:
+    pixels = torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    return TensorImages(pixels, torch.arange(20) % 3, ["a", "b", "c"])
+
+
+def run_distributed(out: str) -> GANTrainer:
+    """A run that gives the same weights however its batches are dealt: nothing in it mixes images."""
+    latents = []
+    fake = GANTrainer.fake
+
+    def noted(self: GANTrainer, count: int, labels: Any, seeds: Any) -> Any:
+        latents.append(self.model.latents(count, seeds))
+        return fake(self, count, labels, seeds)
+
+    config = GAN_QUICK | {"n_critic": 2, "loss": "hinge", "penalty": "wgan_gp", "flips": True, "steps": 3}
+    GANTrainer.fake = noted  # type: ignore[method-assign]
+    try:
+        model = gan_config("mlp_gan", dropout=0.0)
+        trainer = run_gan(random_images(), f"{out}/gan", model=model, config=config, sample_every=3)
+    finally:
+        GANTrainer.fake = fake  # type: ignore[method-assign]
+    torch.save(torch.stack(latents), f"{out}/latents{trainer.world.rank}.pt")
+    run_vae(random_images(), f"{out}/vae", config=VAE_QUICK | {"steps": 2})
+    return trainer

@@ -1,0 +1,81 @@
+"""Two processes in the environment that torchrun gives them train the model that one process trains."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from latent_models import random_images, run_distributed, run_gan
+
+from genfast.training import GANCheckpoint, VAECheckpoint, load_checkpoint
+from genfast.training.distributed import World
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    out = tmp_path_factory.mktemp("two")
+    paths = [str(HERE), str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")]
+    with socket.socket() as chosen:
+        chosen.bind(("127.0.0.1", 0))
+        port = chosen.getsockname()[1]
+    processes = []
+    for rank in ("0", "1"):
+        environment = os.environ | {
+            "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1",
+        }  # fmt: skip
+        command = [sys.executable, str(HERE / "distributed_run.py"), str(out)]
+        processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
+    for process in processes:
+        _, errors = process.communicate(timeout=200)
+        assert process.returncode == 0, errors
+    return out
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    out = tmp_path_factory.mktemp("one")
+    run_distributed(str(out))
+    return out
+
+
+def test_the_same_seeds_give_the_same_latents(one, two):
+    alone = torch.load(one / "latents0.pt")
+    assert alone.shape == (6, 4, 8)
+    together = torch.cat([torch.load(two / f"latents{rank}.pt") for rank in (0, 1)], dim=1)
+    assert torch.equal(together, alone)
+
+
+def test_the_weights_are_those_of_one_process(one, two):
+    for name, kind in (("gan", GANCheckpoint), ("vae", VAECheckpoint)):
+        expected, found = (load_checkpoint(out / name, kind) for out in (one, two))
+        assert (found.step, found.position) == (expected.step, expected.position)
+        for key, value in expected.part("model").items():
+            torch.testing.assert_close(found.part("model")[key], value, rtol=1e-3, atol=1e-5, msg=key)
+
+
+def test_one_process_writes(two):
+    assert sorted(path.name for path in (two / "gan").iterdir()) == ["checkpoint.safetensors", "samples"]
+    assert [path.name for path in (two / "gan" / "samples").iterdir()] == ["samples_000003.png"]
+
+
+def test_a_run_goes_on_with_another_number_of_processes(two):
+    trainer = run_gan(random_images(), two / "gan", model=None, config={"steps": 5}, resume=True)
+    assert (trainer.step, trainer.position) == (5, 40)
+
+
+def test_a_batch_must_be_dealt_evenly(images):
+    from latent_models import gan_config
+
+    from genfast.models import GAN
+    from genfast.training import GANTrainer, GANTrainingConfig
+
+    with pytest.raises(ValueError, match="batch_size must be a multiple of the 3 processes, got 4"):
+        GANTrainer(GAN(gan_config()), images, GANTrainingConfig(batch_size=4), world=World(0, 3))
