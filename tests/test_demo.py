@@ -10,7 +10,8 @@ import torch
 from genfast import training
 from genfast.bench import Settings
 from genfast.demo import __main__ as command
-from genfast.demo import gallery, speed, threads
+from genfast.demo import gallery, speed
+from genfast.report import threads
 from genfast.schedules import Schedule
 from genfast.training import Recognition
 

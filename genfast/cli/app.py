@@ -12,6 +12,7 @@ import typer
 from typer import Argument, Option
 
 from genfast.cli.errors import Device, fail, plainly, usage
+from genfast.cli.report import evaluate, report
 from genfast.cli.train import train
 
 app = typer.Typer(
@@ -19,6 +20,8 @@ app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
 )  # fmt: skip
 app.add_typer(train, name="train")
+app.add_typer(report, name="report")
+app.command()(evaluate)
 
 
 def run(arguments: list[str] | None) -> int:

@@ -51,7 +51,8 @@ def run(out: Path, training_steps: int | None, measured: bool) -> int:
 def draw(out: Path, config: dict[str, int]) -> tuple[list[str], Callable[[], None]]:
     """Train and sample. What is wrong with the samples, and a function that prints their table."""
     from genfast.data import TensorImages, digits
-    from genfast.demo import gallery, pictures, terminal, threads
+    from genfast.demo import gallery, pictures, terminal
+    from genfast.report import threads
     from genfast.training import TrainingInterrupted, recognition, train_classifier, train_diffusion
 
     images = digits()

@@ -53,6 +53,11 @@ class Row:
     recognition: Recognition
     seconds: float
 
+    @property
+    def detail(self) -> str:
+        """What stands beside the name in the picture."""
+        return f"{self.steps} steps"
+
 
 class AsFlow(nn.Module):
     """A network trained to predict v on a variance-preserving schedule, as one for flow matching.

@@ -60,7 +60,8 @@ def frechet_distance(real: Statistics | Tensor, generated: Statistics | Tensor) 
             setattr(metric, f"{name}_features_cov_sum", found.products)
             setattr(metric, f"{name}_features_num_samples", torch.tensor(found.count))
         metric.orig_dtype = torch.float64
-        return float(metric.compute())
+        # Rounding may lead below zero, where no distance is.
+        return max(0.0, float(metric.compute()))
 
 
 def kernel_distance(
