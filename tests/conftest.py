@@ -33,3 +33,17 @@ def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
 def generator(request: pytest.FixtureRequest) -> torch.Generator:
     """Random inputs that differ from test to test and repeat from run to run."""
     return torch.Generator().manual_seed(zlib.crc32(request.node.nodeid.encode()))
+
+
+@pytest.fixture
+def call(capfd):
+    """Run a command of ``genfast`` in this process: exit code, stdout, stderr."""
+    from genfast.cli import main
+
+    def run(*arguments):
+        code = main([str(argument) for argument in arguments])
+        output = capfd.readouterr()
+        assert "Traceback" not in output.err
+        return code, output.out, output.err
+
+    return run

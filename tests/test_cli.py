@@ -25,19 +25,6 @@ TINY = {"image_size": 8, "in_channels": 1, "channels": 8, "multipliers": [1], "b
 
 
 @pytest.fixture
-def call(capfd):
-    """Run a command in this process: exit code, stdout, stderr."""
-
-    def run(*arguments):
-        code = main([str(argument) for argument in arguments])
-        output = capfd.readouterr()
-        assert "Traceback" not in output.err
-        return code, output.out, output.err
-
-    return run
-
-
-@pytest.fixture
 def network(tmp_path):
     path = tmp_path / "network.json"
     path.write_text(json.dumps(TINY | {"classes": 10}))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from genfast import ops
 from genfast.data import Images
@@ -123,6 +123,11 @@ class GANTrainer(BaseTrainer[GANStep]):
         device: torch.device | str = "cpu", data: str = "", workers: int = 0, world: World | None = None,
     ) -> None:  # fmt: skip
         config = config or GANTrainingConfig()
+        if config.penalties and any(isinstance(m, nn.BatchNorm2d) for m in model.discriminator.modules()):
+            raise ValueError(
+                f"GANTrainer: the penalty {config.penalty} is of single images, and batch norm mixes those of a batch: "
+                "the discriminator's norm must be none or group"
+            )
         super().__init__(model, images, config, device=device, data=data, workers=workers, world=world)
         self._batches_per_step = config.n_critic
         self._discriminator_optimizer = adam(self.model.discriminator, config.lr_discriminator, config.betas)

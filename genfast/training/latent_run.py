@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -61,8 +62,10 @@ def train_gan(
         TrainingDiverged: where a loss is no number. The last checkpoint stays; if there is none, the state is saved
             as it was before the update that failed.
     """
+    fields = config if isinstance(config, Mapping) else {} if config is None else config.to_dict()
+    recipe_for = partial(recipes.gan_for_images, penalty=bool(fields.get("penalty")))
     return _train(
-        "train_gan", (GAN, GANConfig, GANTrainingConfig, GANTrainer, GANCheckpoint), recipes.gan_for_images,
+        "train_gan", (GAN, GANConfig, GANTrainingConfig, GANTrainer, GANCheckpoint), recipe_for,
         images, out, model, config, resume, fused, device, size, channels, save_every, sample_every, tensorboard,
         progress, workers, callback,
     )  # fmt: skip

@@ -96,14 +96,19 @@ def vae_digits(seed: int = 0) -> dict[str, LatentRecipe]:
     }
 
 
-def gan_for_images(images: Images, kind: str | None = None, seed: int = 0) -> LatentRecipe:
-    """Of :func:`gan_digits` for small labelled images like them, else a GAN of ``kind``, by default a DCGAN."""
+def gan_for_images(images: Images, kind: str | None = None, seed: int = 0, *, penalty: bool = False) -> LatentRecipe:
+    """Of :func:`gan_digits` for small labelled images like them, else a GAN of ``kind``, by default a DCGAN.
+
+    With a ``penalty`` to come its discriminator has no batch norm, which mixes images.
+    """
     kind = kind or "dcgan"
     table = gan_digits(seed)
     if _are_digits(images) and kind in table:
-        return table[kind]
+        recipe = table[kind]
+        return replace(recipe, model=replace(recipe.model, norm="none")) if penalty else recipe
     classes = images.classes if kind == "conditional_gan" else None
-    return LatentRecipe(_square(images, GANConfig, kind=kind, classes=classes), GANTrainingConfig(seed=seed))
+    model = _square(images, GANConfig, kind=kind, classes=classes, norm="group" if penalty else "batch")
+    return LatentRecipe(model, GANTrainingConfig(seed=seed))
 
 
 def vae_for_images(images: Images, kind: str | None = None, seed: int = 0) -> LatentRecipe:
