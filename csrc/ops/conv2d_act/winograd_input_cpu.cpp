@@ -146,22 +146,29 @@ void contiguous(const Tiling& t, int64_t begin, int64_t rows, int64_t first, int
   }
 }
 
+// Tiles in turn: the pixels of the next one are asked for meanwhile, because the processor sees no order in them.
 template <int kTile, class T>
 void channels_last(const Tiling& t, int64_t begin, int64_t rows, int64_t first, int64_t last, float* v, char* scratch) {
   const ConvAct& c = t.conv;
   const int64_t pixel = c.in_channels, row = c.in_width * pixel, stride = v_stride(t, rows);
   auto* const zeros = reinterpret_cast<T*>(scratch);
   std::fill_n(zeros, c.in_channels, T{});
-  for_each_segment(t, begin, rows, rows, [&](const Segment& s) {
-    const auto image = reinterpret_cast<intptr_t>(static_cast<const T*>(c.x) + s.image * c.in_height * row);
-    for (int64_t k = 0; k < s.count; ++k) {
-      Pixels<T> tile;
-      locate<T>(t, s.y, s.x + k * kTile, image, row, pixel, zeros, tile);
-      for (int64_t block = first; block < last; ++block)
-        transform<kTile>(tile, block * kLanes, c.in_channels - block * kLanes,
-                         v + (block * rows + s.first + k) * kLanes, stride);
+  const auto find = [&](int64_t tile, Pixels<T>& pixels) {
+    const int64_t image = tile / t.per_image, place = tile % t.per_image;
+    const auto origin = reinterpret_cast<intptr_t>(static_cast<const T*>(c.x) + image * c.in_height * row);
+    locate<T>(t, place / t.across * kTile, place % t.across * kTile, origin, row, pixel, zeros, pixels);
+  };
+  Pixels<T> pixels[2];
+  find(begin, pixels[0]);
+  for (int64_t r = 0; r < rows; ++r) {
+    const Pixels<T>&here = pixels[r % 2], &next = pixels[(r + 1) % 2];
+    find(std::min(begin + r + 1, t.total - 1), pixels[(r + 1) % 2]);
+    for (int64_t block = first; block < last; ++block) {
+      const int64_t channel = block * kLanes;
+      for (int64_t k = 0; k < t.points; ++k) __builtin_prefetch(next.at[k] + channel, 0, 2);
+      transform<kTile>(here, channel, c.in_channels - channel, v + (block * rows + r) * kLanes, stride);
     }
-  });
+  }
 }
 
 }  // namespace
