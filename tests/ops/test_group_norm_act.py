@@ -161,3 +161,21 @@ X = torch.ones(2, 6, 4, 4)
 def test_bad_input(arguments, options, error, message):
     with pytest.raises(error, match=f"group_norm_act: {message}"):
         group_norm_act(*arguments, **options)
+
+
+@pytest.mark.parametrize("modulated", [False, True])
+def test_a_call_that_is_known_reads_what_it_is_given(modulated, generator):
+    def draw(*shape):
+        return torch.randn(shape, generator=generator)
+
+    for _ in range(3):
+        x, w, b = draw(2, 8, 5, 6), draw(8), draw(8)
+        embedding = draw(2, 16, 1, 1)
+        scale, shift = embedding.chunk(2, dim=1) if modulated else (None, None)
+        wanted = F.group_norm(x.double(), 4, w.double(), b.double())
+        if modulated:
+            wanted = wanted * (1 + scale) + shift
+        y = group_norm_act(x, 4, w, b, 1e-5, "silu", scale, shift)
+        torch.testing.assert_close(y.double(), F.silu(wanted), atol=2e-6, rtol=2e-6)
+    with pytest.raises(ValueError, match="weight must have shape"):
+        group_norm_act(x, 4, w[:4], b, 1e-5, "silu", scale, shift)

@@ -13,17 +13,20 @@ constexpr int64_t kPiece = 4096, kChunk = 16384;
 constexpr int64_t kCachedBytes = 768 << 10;
 constexpr int64_t kGrain = 8192;
 
-// How results are made of x, with the activation built in.
+// How results are made of x, with the activation built in. What lies `ahead` elements further is asked for meanwhile:
+// statistics wait for memory, activations for the divider.
 template <class T>
 struct Finish {
-  void (*run)(const T* x, T* out, int64_t n, const Affine& affine, float param, bool streaming);
-  void (*pixels)(const T* x, T* out, int64_t pixels, int64_t channels, const float* means, float param, bool streaming);
+  void (*run)(const T* x, T* out, int64_t n, const Affine& affine, float param, bool streaming, int64_t ahead);
+  void (*pixels)(const T* x, T* out, int64_t pixels, int64_t channels, const float* means, float param, bool streaming,
+                 int64_t ahead);
 };
 
 template <Activation A, class T>
-void finish_run(const T* x, T* out, int64_t n, const Affine& affine, float param, bool streaming) {
+void finish_run(const T* x, T* out, int64_t n, const Affine& affine, float param, bool streaming, int64_t ahead) {
   const VF mean = Simd::splat(affine.mean), gain = Simd::splat(affine.gain), offset = Simd::splat(affine.offset);
   for_each_vector(n, streaming, [&](int64_t i, auto io) GENFAST_INLINE_LAMBDA {
+    __builtin_prefetch(x + i + ahead, 0, 2);
     io.store(out + i, activate<A, Simd>(Simd::fma(io.load(x + i) - mean, gain, offset), param));
   });
 }
@@ -31,13 +34,19 @@ void finish_run(const T* x, T* out, int64_t n, const Affine& affine, float param
 // means, and behind them gains and offsets: [channels] each.
 template <Activation A, class T>
 void finish_pixels(const T* x, T* out, int64_t pixels, int64_t channels, const float* means, float param,
-                   bool streaming) {
+                   bool streaming, int64_t ahead) {
   const float *gains = means + channels, *offsets = gains + channels;
-  for (int64_t at = 0; at < pixels * channels; at += channels)
+  constexpr int64_t kAtOnce = 4;
+  for (int64_t pixel = 0; pixel < pixels; pixel += kAtOnce) {
+    const int64_t begin = pixel * channels, end = std::min(pixel + kAtOnce, pixels) * channels;
     for_each_vector(channels, streaming, [&](int64_t c, auto io) GENFAST_INLINE_LAMBDA {
-      const VF z = Simd::fma(io.load(x + at + c) - io.load(means + c), io.load(gains + c), io.load(offsets + c));
-      io.store(out + at + c, activate<A, Simd>(z, param));
+      const VF mean = io.load(means + c), gain = io.load(gains + c), offset = io.load(offsets + c);
+      for (int64_t at = begin + c; at < end; at += channels) {
+        __builtin_prefetch(x + at + ahead, 0, 2);
+        io.store(out + at, activate<A, Simd>(Simd::fma(io.load(x + at) - mean, gain, offset), param));
+      }
     });
+  }
 }
 
 // What both layouts share. A statistic's moments are `stride` apart from sample to sample.
@@ -92,14 +101,14 @@ void contiguous(const GroupNormAct& p, const Finish<T>& finish_with) {
     norm.moments[item * norm.pieces + piece] =
         run_moments(x + item * norm.rows + begin, std::min(kPiece, norm.rows - begin));
   };
-  const auto finish = [&](int64_t item, int64_t begin, int64_t end, const Moments& statistic) {
+  const auto finish = [&](int64_t item, int64_t begin, int64_t end, const Moments& statistic, int64_t ahead) {
     const int64_t sample = item / s.groups, first_channel = item % s.groups * s.group_channels();
     while (begin < end) {
       const int64_t channel = begin / s.spatial, stop = std::min(end, (channel + 1) * s.spatial);
       const Affine affine =
           norm_affine(p.parameters, sample, first_channel + channel, statistic.mean, statistic.squares);
       const int64_t at = item * norm.rows + begin;
-      finish_with.run(x + at, out + at, stop - begin, affine, p.param, streaming && begin % kLanes == 0);
+      finish_with.run(x + at, out + at, stop - begin, affine, p.param, streaming && begin % kLanes == 0, ahead);
       begin = stop;
     }
   };
@@ -108,7 +117,8 @@ void contiguous(const GroupNormAct& p, const Finish<T>& finish_with) {
     parallel_for(items, kGrain / norm.rows, [&](int64_t begin, int64_t end) {
       for (int64_t item = begin; item < end; ++item) {
         for (int64_t piece = 0; piece < norm.pieces; ++piece) measure(item, piece);
-        finish(item, 0, norm.rows, norm.statistic(item / s.groups, item % s.groups, true));
+        finish(item, 0, norm.rows, norm.statistic(item / s.groups, item % s.groups, true),
+               item + 1 < end ? norm.rows : 0);
       }
       finish_streaming();
     });
@@ -127,7 +137,7 @@ void contiguous(const GroupNormAct& p, const Finish<T>& finish_with) {
       const int64_t item = i / norm.pieces, piece = i % norm.pieces;
       if (item != known || piece == 0) statistic = norm.statistic(item / s.groups, item % s.groups, piece == 0);
       known = item;
-      finish(item, piece * kPiece, std::min(norm.rows, (piece + 1) * kPiece), statistic);
+      finish(item, piece * kPiece, std::min(norm.rows, (piece + 1) * kPiece), statistic, 0);
     }
     finish_streaming();
   });
@@ -160,9 +170,10 @@ void channels_last(const GroupNormAct& p, const Finish<T>& finish_with) {
       }
     }
   };
-  const auto finish = [&](const float* means, int64_t sample, int64_t chunk) {
+  const auto finish = [&](const float* means, int64_t sample, int64_t chunk, int64_t ahead) {
     const int64_t first = chunk * pixels, at = sample * size + first * s.channels;
-    finish_with.pixels(x + at, out + at, std::min(pixels, s.spatial - first), s.channels, means, p.param, streaming);
+    finish_with.pixels(x + at, out + at, std::min(pixels, s.spatial - first), s.channels, means, p.param, streaming,
+                       ahead);
   };
 
   const int64_t bytes = size * static_cast<int64_t>(sizeof(T));
@@ -173,7 +184,8 @@ void channels_last(const GroupNormAct& p, const Finish<T>& finish_with) {
       for (int64_t sample = begin; sample < end; ++sample) {
         for (int64_t chunk = 0; chunk < norm.pieces; ++chunk) measure(sums, sample, chunk);
         affine(means.data(), sample, true);
-        for (int64_t chunk = norm.pieces; chunk-- > 0;) finish(means.data(), sample, chunk);
+        const int64_t ahead = sample + 1 < end ? size : 0;
+        for (int64_t chunk = norm.pieces; chunk-- > 0;) finish(means.data(), sample, chunk, ahead);
       }
       finish_streaming();
     });
@@ -192,7 +204,7 @@ void channels_last(const GroupNormAct& p, const Finish<T>& finish_with) {
       const int64_t sample = i / norm.pieces, chunk = i % norm.pieces;
       if (sample != known || chunk == 0) affine(means.data(), sample, chunk == 0);
       known = sample;
-      finish(means.data(), sample, chunk);
+      finish(means.data(), sample, chunk, 0);
     }
     finish_streaming();
   });

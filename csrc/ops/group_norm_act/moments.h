@@ -107,6 +107,7 @@ class ChannelSums {
         const VF about = io.load(centre + c);
         VF s = io.load(sum + c), q = io.load(square + c);
         for (int64_t p = 0; p < count; ++p) {
+          __builtin_prefetch(rows + (kTile + p) * channels_ + c);
           VF d = io.load(rows + p * channels_ + c);
           if constexpr (kCentred) d -= about;
           s += d;
