@@ -29,9 +29,18 @@ struct WinogradWeight {
   float* packed;  // U: [out_channels / kPanel][alpha^2][in_channels][kPanel]
 };
 
+// The gradient by the weight, of channels_last x and dy. F(4 x 4) only.
+struct WinogradGradient {
+  ConvAct conv;       // x and its sizes; float32
+  const float* dy;    // [batch, out_channels, out_height, out_width]
+  float* out;         // [out_channels, in_channels, 3, 3]
+  int64_t stride[4];  // of `out`, in elements
+};
+
 inline int64_t packed_channels(int64_t out_channels) { return (out_channels + kPanel - 1) / kPanel * kPanel; }
 
 GENFAST_CPU_KERNEL(winograd, Winograd)
 GENFAST_CPU_KERNEL(winograd_weight, WinogradWeight)
+GENFAST_CPU_KERNEL(winograd_gradient, WinogradGradient)
 
 }  // namespace genfast

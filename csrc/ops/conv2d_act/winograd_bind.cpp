@@ -53,9 +53,21 @@ void pack(uintptr_t weight, int dtype, int64_t out_channels, int64_t in_channels
   winograd_weight_cpu(p);
 }
 
+void weight_gradient(uintptr_t x, uintptr_t dy, uintptr_t out, const std::array<int64_t, 16>& sizes,
+                     const std::array<int64_t, 4>& stride) {
+  const WinogradGradient p{conv_arguments(x, 0, 0, static_cast<int>(DType::f32), true, sizes, 0, 0, 0, 0, 1, -1),
+                           as_pointer<const float>(dy),
+                           as_pointer<float>(out),
+                           {stride[0], stride[1], stride[2], stride[3]}};
+  adopt_thread_count();
+  py::gil_scoped_release release;
+  winograd_gradient_cpu(p);
+}
+
 const BindOp bind([](py::module_& m) {
   m.def("winograd", run);
   m.def("winograd_weight", pack);
+  m.def("winograd_weight_gradient", weight_gradient);
   m.def("winograd_packed_channels", packed_channels);
 });
 

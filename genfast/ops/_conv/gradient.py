@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from genfast import registry
-from genfast.ops._conv import plan
+from genfast.ops._conv import plan, winograd
 from genfast.ops._conv.arguments import out_shape, out_size, problem
 from genfast.ops._conv.problem import Epilogue
 
@@ -50,11 +50,17 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     grad_x = _data_gradient(grad, weight, ctx.shape, *options) if registry.is_wanted(ctx, 0) else None
     grad_weight = None
     if registry.is_wanted(ctx, 1):
-        transposed, stride, padding, dilation, output_padding, groups = options
-        grad_weight = torch.ops.aten.convolution_backward(
-            grad, x, weight, None, stride, padding, dilation, transposed, output_padding, groups, [False, True, False]
-        )[1]
+        grad_weight = _weight_gradient(grad, x, weight, *options)
     return grad_x, grad_weight, *[None] * len(options)
+
+
+def _weight_gradient(grad, x, weight, transposed, stride, padding, dilation, output_padding, groups):
+    own = not transposed and registry.is_plain(grad, x, weight) and plan.backend_of(_NAME, x) == "cpu"
+    if own and winograd.takes_weight_gradient(grad, x, weight, stride, padding, dilation, groups):
+        return winograd.weight_gradient(grad, x, weight, padding)
+    return torch.ops.aten.convolution_backward(
+        grad, x, weight, None, stride, padding, dilation, transposed, output_padding, groups, [False, True, False]
+    )[1]
 
 
 def _data_gradient(grad, weight, shape, transposed, stride, padding, dilation, output_padding, groups):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
 import torch
 from torch import Tensor
 
 from genfast.backend import native
+from genfast.numerics import current as current_numerics
 from genfast.ops._check import DTYPE_CODES
 from genfast.ops._conv.problem import Candidate, Epilogue, Problem, Run
 
@@ -101,6 +102,39 @@ def pack(weight: Tensor, tile: int, *, transpose: bool = False) -> Tensor:
         address, DTYPE_CODES[weight.dtype], out_channels, in_channels, stride, tile, packed.data_ptr()
     )
     return packed
+
+
+_FEWEST_GRADIENT_TILES = 64
+
+
+def takes_weight_gradient(
+    grad: Tensor, x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int],
+    groups: int,
+) -> bool:  # fmt: skip
+    """Whether :func:`weight_gradient` computes it, and faster than the vendor library: channels and tiles are many."""
+    out_channels, in_channels, *kernel = weight.shape
+    tiles = grad.shape[0] * -(-grad.shape[2] // 4) * -(-grad.shape[3] // 4)
+    return (
+        native is not None
+        and x.device.type == "cpu"
+        and current_numerics() == "fast"
+        and grad.dtype == x.dtype == weight.dtype == torch.float32
+        and kernel == [3, 3]
+        and all(n == 1 for n in (*stride, *dilation, groups))
+        and max(padding) <= 2
+        and min(out_channels, in_channels) >= 32
+        and tiles >= _FEWEST_GRADIENT_TILES
+        and x.is_contiguous(memory_format=torch.channels_last)
+        and grad.is_contiguous(memory_format=torch.channels_last)
+    )
+
+
+def weight_gradient(grad: Tensor, x: Tensor, weight: Tensor, padding: Sequence[int]) -> Tensor:
+    """The gradient of a convolution by its weight, in the layout of ``weight``; ``grad`` is that of the output."""
+    found = torch.empty_like(weight)
+    sizes = (*x.shape, *grad.shape[1:], 3, 3, 1, 1, *padding, 1, 1, 1)
+    native.winograd_weight_gradient(x.data_ptr(), grad.data_ptr(), found.data_ptr(), sizes, found.stride())
+    return found
 
 
 CANDIDATES: list[Candidate] = [Winograd(4), Winograd(2)]
