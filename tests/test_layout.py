@@ -10,7 +10,9 @@ import pytest
 
 import genfast
 from genfast.ops import _check, _exact
+from genfast.ops._loss import CODES
 from genfast.ops.diffusion_loss.reference import REDUCTIONS, TARGETS
+from genfast.ops.reconstruction_loss.reference import KINDS
 from genfast.ops.sampler_step.coefficients import MAX_HISTORY, WIDTH, Coefficient
 from genfast.random import Stream
 from genfast.registry import ops
@@ -149,6 +151,9 @@ def test_loss_codes_agree():
     header = "ops/diffusion_loss/diffusion_loss.h"
     assert list(enumerators(header, "Target")) == list(TARGETS)
     assert list(enumerators(header, "Reduction")) == list(REDUCTIONS)
+    assert enumerators("common/loss_sum.h", "LossReduction") == CODES
+    header = "ops/reconstruction_loss/reconstruction_loss.h"
+    assert list(enumerators(header, "Reconstruction")) == list(KINDS)
 
 
 def test_coefficient_rows_agree():

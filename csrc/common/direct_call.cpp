@@ -40,9 +40,9 @@ int64_t count(const DLTensor& t) {
   return n;
 }
 
-bool contiguous(const DLTensor& t) {
+bool contiguous(const DLTensor& t, int from = 0) {
   int64_t expected = 1;
-  for (int d = t.ndim - 1; d >= 0; --d) {
+  for (int d = t.ndim - 1; d >= from; --d) {
     if (t.shape[d] != 1 && t.strides[d] != expected) return false;
     expected *= t.shape[d];
   }
@@ -103,18 +103,17 @@ bool DirectArguments::view(PyObject* object, DLTensor& out) const {
   return wants.ptr() == Py_False;
 }
 
-bool DirectArguments::primary(PyObject* object) {
+bool DirectArguments::primary(PyObject* object, int64_t* pitch) {
   if (torch_facts.from_object == nullptr || !view(object, primary_)) return false;
   const DLTensor& t = primary_;
   const int64_t elements = count(t);
   if (t.ndim < 1 || elements == 0 || !floating(t.dtype, dtype_)) return false;
-  int64_t channels = 0;
-  if (!contiguous(t)) {
+  extent_ = {t.shape[0], elements / t.shape[0], 0};
+  if (!dense(t, pitch)) {
     if (!channels_last(t)) return false;
-    channels = t.shape[1];
+    extent_.channels = t.shape[1];
   }
   data_ = start(t);
-  extent_ = {t.shape[0], elements / t.shape[0], channels};
   return true;
 }
 
@@ -131,14 +130,23 @@ bool DirectArguments::sized(PyObject* size) {
   return true;
 }
 
-bool DirectArguments::beside(PyObject* object, const void*& data, bool optional, DType* dtype) {
+bool DirectArguments::dense(const DLTensor& t, int64_t* pitch) const {
+  if (pitch != nullptr) *pitch = extent_.numel;
+  if (contiguous(t)) return true;
+  if (pitch == nullptr || t.strides[0] < extent_.numel || !contiguous(t, 1)) return false;
+  *pitch = t.strides[0];
+  return true;
+}
+
+bool DirectArguments::beside(PyObject* object, const void*& data, bool optional, DType* dtype, int64_t* pitch) {
   if (object == Py_None) return optional;
   DLTensor t;
   DType code;
   if (!view(object, t) || !floating(t.dtype, code) || t.ndim != primary_.ndim) return false;
   for (int d = 0; d < t.ndim; ++d)
     if (t.shape[d] != primary_.shape[d]) return false;
-  if (!(extent_.channels ? channels_last(t) : contiguous(t))) return false;
+  if (pitch != nullptr) *pitch = extent_.numel;
+  if (!(extent_.channels ? channels_last(t) : dense(t, pitch))) return false;
   if (dtype == nullptr && code != dtype_) return false;
   if (dtype != nullptr) *dtype = code;
   data = start(t);
@@ -161,6 +169,14 @@ bool DirectArguments::per_sample(PyObject* object, const float*& data, bool opti
   if (!view(object, t) || !is_float32(t) || t.ndim < 1 || t.shape[0] != extent_.batch || count(t) != extent_.batch ||
       !contiguous(t))
     return false;
+  data = static_cast<const float*>(start(t));
+  return true;
+}
+
+bool DirectArguments::scalar(PyObject* object, const float*& data, bool optional) const {
+  if (object == Py_None) return optional;
+  DLTensor t;
+  if (!view(object, t) || !is_float32(t) || t.ndim != 0) return false;
   data = static_cast<const float*>(start(t));
   return true;
 }
@@ -203,6 +219,13 @@ bool DirectArguments::number(PyObject* object, float& value) {
   return std::isfinite(value);
 }
 
+bool DirectArguments::not_negative(PyObject* object, double& value) {
+  if (!PyFloat_CheckExact(object) && !PyLong_CheckExact(object)) return false;
+  value = PyFloat_AsDouble(object);
+  if (PyErr_Occurred() != nullptr) PyErr_Clear();
+  return value >= 0.0 && std::isfinite(value);
+}
+
 bool DirectArguments::stream(PyObject* object, uint32_t& value) {
   int64_t wide;
   if (!integer(object, wide) || wide < 0 || wide >= int64_t{1} << 32) return false;
@@ -228,6 +251,12 @@ py::object DirectArguments::empty(PyObject* size, PyObject* dtype) {
   PyObject* made = PyObject_Vectorcall(torch_facts.empty, args, 1, torch_facts.dtype_keyword);
   if (made == nullptr) throw py::error_already_set();
   return py::reinterpret_steal<py::object>(made);
+}
+
+py::object DirectArguments::empty_loss(bool per_sample) const {
+  py::tuple size(per_sample ? 1 : 0);
+  if (per_sample) size[0] = extent_.batch;
+  return empty(size.ptr());
 }
 
 void* DirectArguments::memory(const py::object& tensor) {

@@ -23,15 +23,18 @@ class DirectArguments {
   // Once torch is imported: looks up its tensor type and exchange API. False where torch has none.
   static bool initialise();
 
-  // The first tensor [B, ...]: floating point, dense, not empty. All others are compared with it.
-  bool primary(PyObject* object);
+  // The first tensor [B, ...]: floating point, dense, not empty. All others are compared with it. With `pitch`, which
+  // gets their distance, contiguous samples may lie apart.
+  bool primary(PyObject* object, int64_t* pitch = nullptr);
   // Instead of a primary: the size [B, ...] of a tensor to be made, a tuple or list of ints, not empty.
   bool sized(PyObject* size);
   // A tensor of the primary's shape and layout; `like_dtype` demands the primary's dtype, else `dtype` gets it.
   // None gives null where `optional`.
-  bool beside(PyObject* object, const void*& data, bool optional, DType* dtype);
+  bool beside(PyObject* object, const void*& data, bool optional, DType* dtype, int64_t* pitch = nullptr);
   // float32 [B] or [B, 1, ...]; a number is spread over the batch. None gives null where `optional`.
   bool per_sample(PyObject* object, const float*& data, bool optional);
+  // A float32 tensor of no dimensions. None gives null where `optional`.
+  bool scalar(PyObject* object, const float*& data, bool optional) const;
   // An int, or an int64 tensor [B].
   bool seeds(PyObject* object, NoiseSource& source) const;
   // An int64 tensor with one element, or an int.
@@ -45,6 +48,8 @@ class DirectArguments {
 
   // A finite number that float32 holds.
   static bool number(PyObject* object, float& value);
+  // A finite number, float or int, at least 0.
+  static bool not_negative(PyObject* object, double& value);
   const DLTensor& tensor() const { return primary_; }
   const void* data() const { return data_; }
   DType dtype() const { return dtype_; }
@@ -54,11 +59,14 @@ class DirectArguments {
   static py::object empty_like(PyObject* object, PyObject* dtype = nullptr);
   // torch.empty of a size and a dtype object, float32 where it is null.
   static py::object empty(PyObject* size, PyObject* dtype = nullptr);
+  // What a loss is written to: float32, a scalar or one per sample.
+  py::object empty_loss(bool per_sample) const;
   // The memory of a tensor that was just made.
   static void* memory(const py::object& tensor);
 
  private:
   bool view(PyObject* object, DLTensor& out) const;
+  bool dense(const DLTensor& t, int64_t* pitch) const;
 
   bool grad_;
   DLTensor primary_{};

@@ -34,6 +34,8 @@ struct Full {
   GENFAST_HD void store(T* p, VF x) const {
     GENFAST_ISA::store(p, x);
   }
+  // The lanes that exist; 0 in the others, for sums.
+  GENFAST_HD VF existing(VF x) const { return x; }
 };
 
 struct Streaming : Full {
@@ -53,6 +55,11 @@ struct Partial {
   GENFAST_HD void store(T* p, VF x) const {
     store_some(p, x, n);
   }
+  GENFAST_HD VF existing(VF x) const {
+    VI lane;
+    for (int i = 0; i < kLanes; ++i) lane[i] = i;
+    return Simd::select(lane < static_cast<int32_t>(n), x, VF{});
+  }
 };
 
 // f(i, io) for every vector of [0, n); io loads and stores, the last vector in part.
@@ -65,6 +72,22 @@ GENFAST_HD void for_each_vector(int64_t n, bool streaming, F&& f) {
     for (; i + kLanes <= n; i += kLanes) f(i, Full{});
   }
   if (i < n) f(i, Partial{n - i});
+}
+
+// The sum of f(i, io), a vector, over [0, n): of short runs, so that few roundings meet in one number.
+template <class F>
+GENFAST_HD double sum_vectors(int64_t n, bool streaming, F&& f) {
+  constexpr int64_t kRun = 32 * kLanes;
+  VF total{};
+  for (int64_t first = 0; first < n; first += kRun) {
+    VF sum{};
+    for_each_vector(std::min(kRun, n - first), streaming,
+                    [&](int64_t i, auto io) GENFAST_INLINE_LAMBDA { sum += io.existing(f(first + i, io)); });
+    total += sum;
+  }
+  double lanes = 0;
+  for (int lane = 0; lane < kLanes; ++lane) lanes += total[lane];
+  return lanes;
 }
 
 }  // namespace GENFAST_ISA

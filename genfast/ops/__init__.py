@@ -2,6 +2,7 @@
 
 from genfast.ops import _template  # noqa: F401  (what a new op is copied from)
 from genfast.ops import bias_act_gradient as _bias_act_gradient  # noqa: F401  (registers the op)
+from genfast.ops import gaussian_kl_gradient as _gaussian_kl_gradient  # noqa: F401  (registers the op)
 from genfast.ops._conv.weights import forget_packed
 from genfast.ops.add_noise import add_noise
 from genfast.ops.attention import attention

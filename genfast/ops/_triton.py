@@ -18,7 +18,7 @@ from genfast.ops import _exact
 
 SIZES = (
     "batch", "groups", "channels", "quad_blocks", "channel_blocks", "stream",
-    "rows", "row_step", "length", "divisor", "scale_bits",
+    "rows", "row_step", "length", "divisor", "scale_bits", "bound_bits", "mu_gap", "logvar_gap",
 )  # fmt: skip
 """Arguments that change from call to call: a kernel is compiled once for all their values."""
 

@@ -14,8 +14,10 @@ import genfast
 from genfast.backend import emulate_cuda
 from genfast.registry import Op, Sample, ops
 
-LAUNCHES = {"diffusion_loss": 2, "group_norm_act": 3, "group_norm_act_gradient": 4}
-"""Kernels of one call; every other op is one. The loss needs a second one for the sum over blocks."""
+LAUNCHES = {
+    "diffusion_loss": 2, "gaussian_kl": 2, "reconstruction_loss": 2, "group_norm_act": 3, "group_norm_act_gradient": 4,
+}  # fmt: skip
+"""Kernels of one call; every other op is one. A loss needs a second one for the sum over blocks."""
 
 
 def samples(op: Op) -> list[Sample]:

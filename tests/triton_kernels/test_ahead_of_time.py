@@ -15,8 +15,12 @@ if os.environ.get("TRITON_INTERPRET") == "1":
 from launches import recorded  # noqa: E402
 
 from genfast.ops import _exact  # noqa: E402
+from genfast.ops._activation_triton import EXPONENT, LOG1P  # noqa: E402
 
 LAUNCHES = recorded()
+LOSSES = ("diffusion_loss_kernel", "gaussian_kl_kernel", "reconstruction_loss_kernel")
+"""They sum over their tiles, in float64 at last."""
+EXP_FMAS, LOG1P_FMAS = 3 + len(EXPONENT), len(LOG1P)
 NORMAL_FMAS = 2 * (1 + len(_exact.LOG) + len(_exact.SIN) + len(_exact.COS))
 """Fused multiply-adds of a counter's two pairs of normals: two uniforms, two in the logarithm, three polynomials."""
 
@@ -59,6 +63,13 @@ def expected_fmas(launch):
         return counters * (NORMAL_FMAS * draws + 4 * fused)
     if name == "_template_kernel":
         return counters * 4
+    if name == "gaussian_kl_kernel":
+        return counters * (NORMAL_FMAS * given("seeds") + 4 * (EXP_FMAS + 2))
+    if name == "gaussian_kl_gradient_kernel":
+        slopes = given("dkl") * (2 + launch.value("FREE"))
+        return counters * (NORMAL_FMAS * given("seeds") + 4 * (EXP_FMAS + slopes))
+    if name == "reconstruction_loss_kernel":
+        return counters * 4 * (EXP_FMAS + LOG1P_FMAS + 1) * (launch.value("KIND") == "bce_logits")
     if name == "add_noise_kernel":
         return counters * (NORMAL_FMAS * given("seeds") + 4)
     assert name == "sampler_step_kernel"
@@ -78,7 +89,7 @@ def check_arithmetic(launch, ptx):
         if ARITHMETIC.match(instruction):
             assert ROUNDED.fullmatch(instruction), instruction
         if ".f64" in instruction:
-            assert launch.kernel.__name__ in ("diffusion_loss_kernel", "sum_kernel"), instruction
+            assert launch.kernel.__name__ in (*LOSSES, "sum_kernel"), instruction
             assert "fma" not in instruction
 
 
@@ -88,7 +99,7 @@ def check_vectors(launch, ptx):
     full = [kind for _, kind in launch.signature if kind.startswith("*fp") or kind.startswith("*bf")]
     if large and set(full) <= {"*fp32", "*fp64"}:
         assert found["st.global.v4.b32"] >= 2 and not found["st.global.b32"]
-        if launch.kernel.__name__ != "diffusion_loss_kernel":
+        if launch.kernel.__name__ not in LOSSES:
             assert not any("shared" in instruction for instruction in found)
 
 
@@ -125,6 +136,9 @@ def test_the_samples_reach_every_option():
         ("sampler_step_kernel", "entry model_input"),
         ("diffusion_loss_kernel", "weight noise seeds gradient"),
         ("add_noise_kernel", "noise seeds"),
+        ("gaussian_kl_kernel", "noise seeds"),
+        ("gaussian_kl_gradient_kernel", "noise seeds dz dkl"),
+        ("reconstruction_loss_kernel", "weight gradient"),
     ):
         for name in optional.split():
             assert None in by_kernel[kernel, name] and len(by_kernel[kernel, name]) > 1, (kernel, name)

@@ -4,6 +4,7 @@
 #include "common/dtype.h"
 #include "common/isa.h"
 #include "common/launch.h"
+#include "common/loss_sum.h"
 #include "common/noise_source.h"
 
 namespace genfast {
@@ -41,13 +42,12 @@ struct DiffusionLoss {
     const double share = reduction == Reduction::mean ? 1.0 / static_cast<double>(extent.batch) : 1.0;
     return static_cast<float>(2.0 * share / static_cast<double>(extent.numel));
   }
+  LossSum sum() const {
+    const double elements = extent.batch > 0 ? static_cast<double>(extent.numel) : 1.0;
+    const double count = reduction == Reduction::mean ? elements * static_cast<double>(extent.batch) : elements;
+    return {loss, partial, 1.0 / count, reduction == Reduction::none};
+  }
 };
-
-// The CUDA kernel makes one partial sum of so many quads. It, and so every bit of the loss, depends on the shape alone.
-constexpr int64_t kChunkSlots = 1024;
-inline int64_t loss_chunks(int64_t slots) { return slots <= kChunkSlots ? 1 : (slots + kChunkSlots - 1) / kChunkSlots; }
-// Doubles of its workspace: in channels_last a sample has at most one slot per element.
-inline int64_t diffusion_loss_workspace(int64_t batch, int64_t numel) { return batch * loss_chunks(numel); }
 
 // target = c_z * z + c_0 * x_0.
 struct TargetFactors {

@@ -49,9 +49,7 @@ static PyObject* direct(PyObject* const* args) {
   p.target = static_cast<Target>(target);
   p.reduction = static_cast<Reduction>(reduction);
   py::tuple result(2);
-  py::tuple size(p.reduction == Reduction::none ? 1 : 0);
-  if (p.reduction == Reduction::none) size[0] = p.extent.batch;
-  py::object loss = direct.empty(size.ptr());
+  py::object loss = direct.empty_loss(p.reduction == Reduction::none);
   p.loss = static_cast<float*>(direct.memory(loss));
   result[0] = std::move(loss);
   result[1] = py::none();
@@ -70,7 +68,6 @@ static PyObject* direct(PyObject* const* args) {
 
 static const BindOp bind([](py::module_& m) {
   bind_kernel(m, "diffusion_loss", arguments, diffusion_loss_cpu, diffusion_loss_cuda);
-  m.def("diffusion_loss_workspace", &diffusion_loss_workspace);
   bind_direct<direct, 12>(m, "diffusion_loss_direct");
 });
 

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "common/elementwise.h"
+#include "common/loss_sum_cpu.h"
 #include "common/runs.h"
 
 namespace genfast::GENFAST_ISA {
@@ -46,16 +47,7 @@ void run(const DiffusionLoss& p) {
         for (int lane = 0; lane < kLanes; ++lane) total += sum[lane];
         partial[sample * pieces + piece] += total;
       });
-  double loss = 0;
-  for (int64_t sample = 0; sample < batch; ++sample) {
-    double total = 0;
-    for (int64_t piece = 0; piece < pieces; ++piece) total += partial[sample * pieces + piece];
-    total *= p.weight_of(sample) / static_cast<double>(numel);
-    if (p.reduction == Reduction::none) p.loss[sample] = static_cast<float>(total);
-    loss += total;
-  }
-  if (p.reduction != Reduction::none)
-    p.loss[0] = static_cast<float>(p.reduction == Reduction::mean ? loss / static_cast<double>(batch) : loss);
+  finish_loss(partial.data(), batch, pieces, p.weight, p.sum());
 }
 
 }  // namespace

@@ -1,14 +1,12 @@
 #include "diffusion_loss.h"
 
+#include "common/loss_sum.cuh"
 #include "common/quads.cuh"
-#include "common/reduce.cuh"
 
 namespace genfast {
 namespace {
 
-constexpr int kWarps = kBlockThreads / 32;
-
-// partial[sample, chunk] = w / numel * sum (m - target)^2, and the gradient. A
+// partial[sample, chunk] = w sum (m - target)^2, and the gradient. A
 // block row is a sample, blockIdx.x a chunk.
 template <class M, class X, bool kChannelsLast>
 __global__ void __launch_bounds__(kBlockThreads)
@@ -39,31 +37,7 @@ __global__ void __launch_bounds__(kBlockThreads)
     }
   }
   const double total = sum_row(sum, sums);
-  if (threadIdx.x == 0 && sample < plan.batch)
-    p.partial[sample * gridDim.x + blockIdx.x] = total * (p.weight_of(sample) / static_cast<double>(plan.numel));
-}
-
-// The loss of every sample: a row of the block sums its chunks.
-__global__ void __launch_bounds__(kBlockThreads)
-    sample_sums_kernel(const __grid_constant__ DiffusionLoss p, int64_t chunks) {
-  const int64_t sample = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
-  double total = 0.0;
-  if (sample < p.extent.batch)
-    for (int64_t i = threadIdx.x; i < chunks; i += blockDim.x) total += p.partial[sample * chunks + i];
-  total = sum_row(total, nullptr);
-  if (threadIdx.x == 0 && sample < p.extent.batch) p.loss[sample] = static_cast<float>(total);
-}
-
-// The loss of the batch, by one block.
-__global__ void __launch_bounds__(kBlockThreads)
-    batch_sum_kernel(const __grid_constant__ DiffusionLoss p, int64_t chunks) {
-  GENFAST_SHARED(double, sums, kWarps);
-  double total = 0.0;
-  for (int64_t i = threadIdx.x; i < p.extent.batch * chunks; i += blockDim.x) total += p.partial[i];
-  total = sum_row(total, sums);
-  if (threadIdx.x != 0) return;
-  if (p.reduction == Reduction::mean) total /= static_cast<double>(p.extent.batch);
-  p.loss[0] = static_cast<float>(total);
+  if (threadIdx.x == 0 && sample < plan.batch) p.partial[sample * gridDim.x + blockIdx.x] = total * p.weight_of(sample);
 }
 
 }  // namespace
@@ -84,13 +58,7 @@ void diffusion_loss_cuda(const DiffusionLoss& p, CudaStream stream) {
       });
     });
   }
-  if (p.reduction != Reduction::none) {
-    launch(op, stream, batch_sum_kernel, 1, kBlockThreads, 0, p, chunks);
-  } else if (p.extent.batch > 0) {
-    const dim3 threads(32, kWarps);
-    const unsigned blocks = static_cast<unsigned>((p.extent.batch + kWarps - 1) / kWarps);
-    launch(op, stream, sample_sums_kernel, blocks, threads, 0, p, chunks);
-  }
+  finish_loss(op, stream, plan.batch, chunks, p.sum());
 }
 
 }  // namespace genfast

@@ -11,6 +11,7 @@ from genfast import registry
 from genfast.backend import cuda_library, current_stream, native
 from genfast.ops import _check
 from genfast.ops._check import DTYPE_CODES, STORAGE
+from genfast.ops._loss import empty, wants_gradient, workspace
 from genfast.ops.diffusion_loss import reference
 from genfast.ops.diffusion_loss.reference import REDUCTIONS, TARGETS
 from genfast.ops.diffusion_loss.samples import samples
@@ -86,7 +87,7 @@ def _underflows(model_output: object, x_start: object, noise: object) -> bool:
         isinstance(model_output, Tensor)
         and model_output.dtype == torch.float16
         and model_output.dim() > 0
-        and _wants_gradient(model_output, x_start, noise)
+        and wants_gradient(model_output, x_start, noise)
     )
 
 
@@ -118,19 +119,15 @@ def _loss(
         )[0]  # fmt: skip
     if drawn is not None:
         drawn = as_seeds(name, drawn, model_output.shape[0], model_output.device)
-    with_gradient = _wants_gradient(model_output, x_start, noise)
+    with_gradient = wants_gradient(model_output, x_start, noise)
     return OP.call(
         model_output, x_start, alpha, sigma, weight, noise, drawn, stream, target, reduction, with_gradient
     )[0]  # fmt: skip
 
 
-def _wants_gradient(*tensors: object) -> bool:
-    return torch.is_grad_enabled() and any(isinstance(t, Tensor) and t.requires_grad for t in tensors)
-
-
 def _direct_loss(model_output, x_start, alpha, sigma, weight, noise, seeds, stream, target, reduction):
     """The loss by a direct call, or None where the native library declines."""
-    if _wants_gradient(model_output, x_start, noise):
+    if wants_gradient(model_output, x_start, noise):
         return _DirectLoss.apply(
             model_output, x_start, alpha, sigma, weight, noise, seeds, stream, target, reduction
         )  # fmt: skip
@@ -190,9 +187,7 @@ class _DirectLoss(torch.autograd.Function):
 
 
 def _outputs(m: Tensor, reduction: str, with_gradient: bool) -> tuple[Tensor, Tensor]:
-    dtype = torch.float64 if m.dtype == torch.float64 else torch.float32
-    loss = m.new_empty(m.shape[:1] if reduction == "none" else (), dtype=dtype)
-    return loss, torch.empty_like(m) if with_gradient else m.new_empty(0)
+    return empty(m, reduction), torch.empty_like(m) if with_gradient else m.new_empty(0)
 
 
 def _launch(
@@ -219,12 +214,8 @@ def _cpu(*args: Any) -> tuple[Tensor, Tensor]:
 
 
 def _cuda(m: Tensor, *args: Any) -> tuple[Tensor, Tensor]:
-    library = cuda_library()
-    batch = m.shape[0]
-    partial = m.new_empty(
-        library.diffusion_loss_workspace(batch, m.numel() // batch if batch else 0), dtype=torch.float64
-    )
-    return _launch(library.diffusion_loss_cuda, m, *args, partial.data_ptr(), *current_stream(m.device))
+    partial = workspace(m)
+    return _launch(cuda_library().diffusion_loss_cuda, m, *args, partial.data_ptr(), *current_stream(m.device))
 
 
 def _triton(m, x_start, alpha, sigma, weight, noise, seeds, stream, target, reduction, with_gradient):

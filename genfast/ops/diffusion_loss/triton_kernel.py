@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import struct
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from genfast.ops import _triton
-from genfast.ops._triton import SIZES, blocks, draw, elements, load, store
+from genfast.ops._loss_triton import finish_loss, float_bits, partial_sums, shares
+from genfast.ops._triton import SIZES, draw, elements, load, store
 
 
 @triton.jit(do_not_specialize=SIZES)
@@ -48,28 +47,10 @@ def diffusion_loss_kernel(
             scale = tl.load(weight + sample, mask=valid) * scale
         store(gradient, offset, d * scale, mask)
 
-    # Four squares are added in float32 and these sums in float64: float64 arithmetic is scarce on most GPUs.
-    squares = tl.where(mask, d * d, 0.0)
-    sums = tl.sum(squares.reshape([SAMPLES * QUADS * CHANNELS, 4]), axis=1).to(tl.float64)
-    share = tl.sum(sums.reshape([SAMPLES, QUADS * CHANNELS]), axis=1)
-    first, quad_block, channel_block = blocks(quad_blocks, channel_blocks, SAMPLES, CHANNELS)
-    row = first + tl.arange(0, SAMPLES)
+    share, row, at = shares(d * d, mask, batch, quad_blocks, channel_blocks, SAMPLES, QUADS, CHANNELS)
     if weight is not None:
         share = share * tl.load(weight + row, mask=row < batch).to(tl.float64)
-    at = row * (quad_blocks * channel_blocks) + channel_block * quad_blocks + quad_block
     tl.store(partial + at, share, mask=row < batch)
-
-
-@triton.jit(do_not_specialize=SIZES)
-def sum_kernel(partial, loss, length: tl.int64, divisor: tl.int64, BLOCK: tl.constexpr):
-    """``loss[i] = sum(partial[i * length : (i + 1) * length]) / divisor``, always in one order."""
-    segment = tl.program_id(0).to(tl.int64)
-    lane = tl.arange(0, BLOCK)
-    total = tl.zeros([BLOCK], tl.float64)
-    for start in range(0, length, BLOCK):
-        k = start + lane
-        total += tl.load(partial + segment * length + k, mask=k < length, other=0.0)
-    tl.store(loss + segment, (tl.sum(total, axis=0) / divisor.to(tl.float64)).to(tl.float32))
 
 
 def launch(
@@ -84,18 +65,12 @@ def launch(
         return
     length = m.numel() // batch
     share = 1.0 / batch if reduction == "mean" else 1.0
-    # Its bits, because a Python float would become a float64 argument where torch.compile traces the launch.
-    (scale_bits,) = struct.unpack("<i", struct.pack("<f", 2.0 * share * batch / m.numel()))
+    scale_bits = float_bits(2.0 * share * batch / m.numel())
 
     draws = noise is None and target != "x0"
     plan = _triton.plan(m, channels if draws else 0)
-    partials = math.prod(plan.sizes[3:])
-    partial = torch.empty((batch, partials), dtype=torch.float64, device=m.device)
+    partial = partial_sums(m, plan)
     arguments = (m, x_start, alpha, sigma, weight, noise, seeds, partial, gradient, *plan.sizes, stream, scale_bits)
     constants = plan.constants | {"TARGET": target}
     _triton.launch(diffusion_loss_kernel, plan.programs, plan.warps, arguments, constants)
-
-    segments, summed = (batch, partials) if reduction == "none" else (1, batch * partials)
-    divisor = length * batch if reduction == "mean" else length
-    block, warps = (1024, 4) if summed > 128 else (128, 1)
-    _triton.launch(sum_kernel, segments, warps, (partial, loss, summed, divisor), {"BLOCK": block})
+    finish_loss(partial, loss, length * batch if reduction == "mean" else length)

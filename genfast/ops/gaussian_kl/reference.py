@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from genfast.ops._check import memory_format
+from genfast.ops._loss import wide
 from genfast.ops.add_noise.reference import draw, flat
+from genfast.ops.gaussian_kl.arguments import layout_of
 
 REDUCTIONS = ("mean", "sum", "none")
 
 
+def deviation(logvar: Tensor) -> Tensor:
+    return torch.exp(0.5 * logvar)
+
+
 def sample(mu: Tensor, logvar: Tensor, eps: Tensor) -> Tensor:
     """Kingma and Welling 2014, eq. 10: ``z = mu + sigma * eps``."""
-    return mu + torch.exp(0.5 * logvar) * eps
+    return mu + deviation(logvar) * eps
 
 
 def element_kl(mu: Tensor, logvar: Tensor, free_bits: float) -> Tensor:
@@ -22,15 +29,22 @@ def element_kl(mu: Tensor, logvar: Tensor, free_bits: float) -> Tensor:
     return torch.where(kl < free_bits, free_bits, kl) if free_bits > 0 else kl
 
 
+def share(batch: int, reduction: str) -> float:
+    """What the sum of the samples' divergences is multiplied with."""
+    if reduction != "mean":
+        return 1.0
+    return 1.0 / batch if batch else math.nan
+
+
 def gaussian_kl(
     mu: Tensor, logvar: Tensor, noise: Tensor | None, seeds: Tensor | None, stream: int, beta: float,
     free_bits: float, reduction: str,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """See :func:`genfast.gaussian_kl`. float64 inputs are computed in float64, all others in float32."""
-    dtype = torch.float64 if mu.dtype == torch.float64 else torch.float32
-    wide_mu, wide_logvar = mu.to(dtype), logvar.to(dtype)
-    z = sample(wide_mu, wide_logvar, draw(mu, noise, seeds, stream, dtype))
-    kl = beta * flat(element_kl(wide_mu, wide_logvar, free_bits)).sum(1)
+    dtype = wide(mu)
+    m, v = mu.to(dtype), logvar.to(dtype)
+    z = sample(m, v, draw(mu, noise, seeds, stream, dtype))
+    kl = beta * flat(element_kl(m, v, free_bits)).sum(1)
     if reduction != "none":
-        kl = kl.mean() if reduction == "mean" else kl.sum()
-    return z.to(mu.dtype).contiguous(memory_format=memory_format(mu)), kl
+        kl = kl.sum() * share(mu.shape[0], reduction)
+    return z.to(mu.dtype).contiguous(memory_format=layout_of(mu)), kl

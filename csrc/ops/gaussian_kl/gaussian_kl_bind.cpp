@@ -1,0 +1,34 @@
+#include "posterior_bind.h"
+
+namespace genfast {
+
+static GaussianKL arguments(const PosteriorTuple& inputs, uintptr_t z, uintptr_t kl, double scale, bool per_sample,
+                            uintptr_t partial) {
+  GaussianKL p = posterior<GaussianKL>(inputs);
+  p.z = as_pointer<void>(z);
+  p.kl = {as_pointer<float>(kl), as_pointer<double>(partial), scale, per_sample};
+  return p;
+}
+
+// (grad, mu, logvar, noise, seeds, stream, beta, free_bits, reduction); gives (z, kl).
+static PyObject* direct(PyObject* const* args) {
+  DirectArguments direct(args[0] == Py_True);
+  GaussianKL p{};
+  if (!direct_posterior(direct, args + 1, p, p.kl)) return decline();
+  py::object z = direct.empty_like(args[1]), kl = direct.empty_loss(p.kl.per_sample);
+  p.z = direct.memory(z);
+  p.kl.out = static_cast<float*>(direct.memory(kl));
+  {
+    py::gil_scoped_release release;
+    gaussian_kl_cpu(p);
+  }
+  return py::make_tuple(std::move(z), std::move(kl)).release().ptr();
+}
+
+static const BindOp bind([](py::module_& m) {
+  bind_kernel(m, "gaussian_kl", arguments, gaussian_kl_cpu, gaussian_kl_cuda);
+  m.def("loss_workspace", &loss_workspace);
+  bind_direct<direct, 9>(m, "gaussian_kl_direct");
+});
+
+}  // namespace genfast
