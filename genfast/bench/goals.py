@@ -10,7 +10,7 @@ from genfast.bench.case import Case
 from genfast.bench.goal import AnyGoal, Goal, GroupGoal
 from genfast.bench.record import Record
 
-FAMILIES = ("sampling", "conv", "norm", "linear", "models")
+FAMILIES = ("sampling", "conv", "norm", "linear", "models", "training")
 """What ``--suite goals-<family>`` takes."""
 
 _SMALL, _LATENT, _LARGE, _BATCH = (1, 1, 28, 28), (1, 4, 64, 64), (8, 3, 256, 256), (64, 4, 128, 128)
@@ -127,7 +127,17 @@ def _models() -> tuple[AnyGoal, ...]:
     return (*found, *digits)
 
 
-GOALS: tuple[AnyGoal, ...] = (*_sampling(), *_conv(), *_norm(), *_linear(), *_models())
+def _training() -> tuple[AnyGoal, ...]:
+    digits, large = (64, 1, 8, 8), (16, 3, 64, 64)
+    bounds = [("mlp_gan", digits, 1.5), ("vae_mlp", digits, 1.5)]
+    bounds += [(name, digits, 1.0) for name in ("dcgan", "least_squares", "vae_conv")]
+    return tuple(
+        Goal("training", name, shape, "eager", "speedup", bound, "forward_backward", family="training")
+        for name, shape, bound in (*bounds, ("dcgan_64", large, 1.0))
+    )
+
+
+GOALS: tuple[AnyGoal, ...] = (*_sampling(), *_conv(), *_norm(), *_linear(), *_models(), *_training())
 
 
 def of_family(family: str) -> tuple[AnyGoal, ...]:

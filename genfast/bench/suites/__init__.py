@@ -20,6 +20,7 @@ from genfast.bench.suites import (
     norm,
     sampler_step,
     sampling,
+    training,
 )
 
 Suite = Callable[[torch.device, bool], Iterator[Case]]
@@ -50,6 +51,7 @@ SUITES: dict[str, Suite] = {
     "linear": linear.cases,
     "attention": attention.cases,
     "models": models.cases,
+    "training": training.cases,
     "overhead": _overhead,
 }
 _ALL = tuple(name for name in SUITES if name != "overhead")
@@ -59,6 +61,7 @@ _OF_FAMILY = {
     "norm": ("norm",),
     "linear": ("linear",),
     "models": ("models",),
+    "training": ("training",),
 }
 
 
