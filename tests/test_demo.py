@@ -26,13 +26,16 @@ def test_the_digits_of_an_untrained_network_are_refused(tmp_path, monkeypatch, c
     monkeypatch.setattr(gallery, "LEAST_REAL", 0.1)
     monkeypatch.setattr(gallery, "MORE_STEPS", {})
     monkeypatch.setattr(gallery, "STEPS", 5)
-    assert command.main(["--out", str(tmp_path / "out"), "--training-steps", "1", "--no-speed"]) == 1
+    assert (
+        command.main(["--out", str(tmp_path / "out"), "--training-steps", "1", "--seconds", "0.1", "--no-speed"]) == 1
+    )
     written = {path.name: path.stat().st_size for path in (tmp_path / "out").iterdir()}
     assert set(written) == PICTURES | {"checkpoint.safetensors"}
     assert all(size > 5000 for size in written.values())
     output = capsys.readouterr().out
     for name in gallery.names():
         assert f"FAILED {name}: " in output
+    assert "a GAN" in output and "a VAE" in output
 
 
 def test_small_work_is_done_on_as_many_threads_as_suit_it():

@@ -22,11 +22,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m genfast.demo", description="Train, sample, measure, prove.")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for pictures and tables")
     parser.add_argument("--training-steps", type=int, help="optimizer steps, by default those of the recipe")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of training for the GAN and the VAE, each")
     parser.add_argument("--no-speed", action="store_true", help="leave out the measurement of the step")
     given = parser.parse_args(arguments)
     try:
         given.out.mkdir(parents=True, exist_ok=True)
-        return run(given.out, given.training_steps, not given.no_speed)
+        return run(given.out, given.training_steps, given.seconds, not given.no_speed)
     except (ImportError, OSError, ValueError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
@@ -35,12 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def run(out: Path, training_steps: int | None, measured: bool) -> int:
+def run(out: Path, training_steps: int | None, seconds: float, measured: bool) -> int:
     """The whole demo; 1 where a sampler's digits are not recognised, or a result of the measurement is wrong."""
     from genfast.demo import terminal
 
     start = time.perf_counter()
-    faults, show = draw(out, {} if training_steps is None else {"steps": training_steps})
+    faults, show = draw(out, {} if training_steps is None else {"steps": training_steps}, seconds)
     if measured:
         faults += measure(out)
     show()
@@ -48,10 +49,10 @@ def run(out: Path, training_steps: int | None, measured: bool) -> int:
     return 1 if faults else 0
 
 
-def draw(out: Path, config: dict[str, int]) -> tuple[list[str], Callable[[], None]]:
+def draw(out: Path, config: dict[str, int], seconds: float) -> tuple[list[str], Callable[[], None]]:
     """Train and sample. What is wrong with the samples, and a function that prints their table."""
     from genfast.data import TensorImages, digits
-    from genfast.demo import gallery, pictures, terminal
+    from genfast.demo import gallery, latent, pictures, terminal
     from genfast.report import threads
     from genfast.training import TrainingInterrupted, recognition, train_classifier, train_diffusion
 
@@ -74,11 +75,17 @@ def draw(out: Path, config: dict[str, int]) -> tuple[list[str], Callable[[], Non
         terminal.heading("Sample with every sampler")
         with terminal.bar("sampling", len(gallery.names())) as done:
             rows = gallery.draw(trainer, classifier, LABELS, done)
+
+    terminal.heading(f"Train a GAN and a VAE on the same digits, {seconds:.0f} s each")
+    with threads.quickest(latent.some_steps(images)):
+        others = latent.draw(images, classifier, LABELS, seconds, terminal.steps)
     examples = torch.cat([pixels[labels == digit][:2] for digit in range(10)])
-    pictures.samples(out / "samples.png", rows, SHOWN, examples, real)
+    pictures.samples(out / "samples.png", [*rows, *others], SHOWN, examples, real)
     pictures.trajectory(out / "trajectory.png", gallery.trajectory(trainer, *TRAJECTORY))
     title = f"Digits recognised with a confidence above {gallery.CONFIDENCE}"
-    return gallery.failures(rows, real), partial(terminal.table, title, *gallery.table(rows, real), gallery.NOTE)
+    return gallery.failures(rows, real), partial(
+        terminal.table, title, *gallery.table([*rows, *others], real), gallery.NOTE
+    )
 
 
 def measure(out: Path) -> list[str]:

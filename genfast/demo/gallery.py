@@ -31,7 +31,7 @@ LEAST_REAL = 0.8
 NOTE = (
     "One network, trained to predict v, for all. flow_*: the same network, its v rewritten as a velocity. "
     "lcm, tcd: made for distilled networks, which this is not, so they take more steps. "
-    "heun: steps spaced evenly in log sigma."
+    "heun: steps spaced evenly in log sigma. The GAN and the VAE are models of their own, trained for less time."
 )
 
 
@@ -52,11 +52,12 @@ class Row:
     images: Tensor
     recognition: Recognition
     seconds: float
+    trained: str = ""
 
     @property
     def detail(self) -> str:
-        """What stands beside the name in the picture."""
-        return f"{self.steps} steps"
+        """What stands beside the name in the picture: of a model of its own the time of its training."""
+        return self.trained or f"{self.steps} steps"
 
 
 class AsFlow(nn.Module):

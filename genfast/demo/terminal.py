@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -32,6 +33,14 @@ def bar(label: str, total: int) -> Iterator[Callable[[str], object]]:
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(label, total=total, now="")
         yield lambda name: progress.update(task, advance=1, now=name)
+
+
+def steps(items: Iterator[Any], total: int, label: str) -> Iterator[Any]:
+    """Pass the steps of a training on, and show how many are done."""
+    with bar(label, total) as done:
+        for item in items:
+            done("")
+            yield item
 
 
 def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], note: str) -> None:
