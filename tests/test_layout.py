@@ -23,7 +23,7 @@ CSRC = sorted(path for path in (ROOT / "csrc").rglob("*") if path.is_file())
 # They differ in one constant: genfast/ops/_noise_triton.py.
 ONE_TRITON_KERNEL = ("normal_noise", "uniform_noise")
 # What several ops share.
-SHARED_FOLDERS = {"_conv", "gan_loss", "gradient_penalty"}
+SHARED_FOLDERS = {"_conv"}
 LONGEST_FILE = 350
 
 # What a part may import of genfast: itself, the foundation and the parts named here.

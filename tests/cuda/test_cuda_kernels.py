@@ -15,7 +15,8 @@ from genfast.backend import emulate_cuda
 from genfast.registry import Op, Sample, ops
 
 LAUNCHES = {
-    "diffusion_loss": 2, "gaussian_kl": 2, "reconstruction_loss": 2, "group_norm_act": 3, "group_norm_act_gradient": 4,
+    "diffusion_loss": 2, "gan_loss": 2, "gaussian_kl": 2, "gradient_penalty": 2, "reconstruction_loss": 2,
+    "group_norm_act": 3, "group_norm_act_gradient": 4,
 }  # fmt: skip
 """Kernels of one call; every other op is one. A loss needs a second one for the sum over blocks."""
 

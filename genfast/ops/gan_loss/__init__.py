@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple, overload
 
 import torch
 from torch import Tensor
 
+from genfast import registry
+from genfast.backend import native
 from genfast.ops import _check
 from genfast.ops.diffusion_loss.reference import REDUCTIONS
-from genfast.ops.gan_loss import reference
-from genfast.ops.gan_loss.terms import KINDS, SIDES, pairing
+from genfast.ops.gan_loss.op import OP, Options, codes, weighted_gradients
+from genfast.ops.gan_loss.terms import KINDS, SIDES, reads_real
 
 Logits = Tensor | Sequence[Tensor]
 
@@ -92,22 +95,43 @@ def gan_loss(
     Raises:
         TypeError, ValueError: for wrong types, shapes, devices or choices, and for an empty batch.
     """
-    name = "gan_loss"
-    _check.choice(name, "kind", kind, KINDS)
-    _check.choice(name, "side", side, SIDES)
-    _check.choice(name, "reduction", reduction, REDUCTIONS)
-    reals, fakes = _scales(logits_real, logits_fake, kind, side)
-    options = kind, side, _smoothing(label_smoothing, kind), *_targets(targets, kind), reduction
-    found = [_one(real, fake, weight, options) for real, fake in zip(reals, fakes, strict=True)]
-    total = found[0][0]
-    for loss, _ in found[1:]:
+    targets = tuple(targets) if isinstance(targets, list) else targets
+    choices = kind, side, label_smoothing, targets, reduction
+    try:
+        # A cache is nothing to trace through.
+        options = (_options if torch.compiler.is_compiling() else _known_options)(*choices)
+    except TypeError:  # perhaps of the cache, by what cannot be its key; then this says what is wrong
+        options = _options(*choices)
+    if isinstance(logits_fake, Tensor):
+        found = _direct(logits_real, logits_fake, weight, options, shares)
+        if found is not None:
+            loss, right = found
+            if not shares:
+                return loss
+            return GanLoss(loss, None if logits_real is None else right[0], right[1])
+    reals, fakes = _scales(logits_real, logits_fake, options)
+    each = [_one(real, fake, weight, options, shares) for real, fake in zip(reals, fakes, strict=True)]
+    total = each[0][0]
+    for loss, _ in each[1:]:
         total = total + loss
     if not shares:
         return total
     # Of all logits, whatever their scale.
     counts = [fake.numel() for fake in fakes]
-    right = torch.stack([share * count for (_, share), count in zip(found, counts, strict=True)]).sum(0) / sum(counts)
+    right = torch.stack([share * n for (_, share), n in zip(each, counts, strict=True)]).sum(0) / sum(counts)
     return GanLoss(total, None if logits_real is None else right[0], right[1])
+
+
+def _options(kind: str, side: str, label_smoothing: Any, targets: Any, reduction: str) -> Options:
+    """The options that make the formula, checked."""
+    name = "gan_loss"
+    _check.choice(name, "kind", kind, KINDS)
+    _check.choice(name, "side", side, SIDES)
+    _check.choice(name, "reduction", reduction, REDUCTIONS)
+    return Options(kind, side, _smoothing(label_smoothing, kind), *_targets(targets, kind), reduction)
+
+
+_known_options = lru_cache(maxsize=256)(_options)
 
 
 def _smoothing(value: Any, kind: str) -> float:
@@ -130,14 +154,15 @@ def _targets(value: Any, kind: str) -> tuple[float, float, float]:
     return a, b, c
 
 
-def _scales(real: Any, fake: Any, kind: str, side: str) -> tuple[list[Tensor | None], list[Tensor]]:
+def _scales(real: Any, fake: Any, options: Options) -> tuple[list[Tensor | None], list[Tensor]]:
     """Real and fake logits as lists of the same length, checked."""
     fakes = [fake] if isinstance(fake, Tensor) or not isinstance(fake, Sequence) else list(fake)
     if not fakes:
         raise ValueError("gan_loss: logits_fake must hold at least one scale, got none")
     if real is None:
-        if side == "discriminator" or pairing(kind) != "none":
-            raise ValueError(f"gan_loss: logits_real must be given for kind {kind!r} and side {side!r}, got None")
+        if reads_real(options.kind, options.side):
+            given = f"kind {options.kind!r} and side {options.side!r}"
+            raise ValueError(f"gan_loss: logits_real must be given for {given}, got None")
         reals: list[Any] = [None] * len(fakes)
     else:
         reals = [real] if isinstance(real, Tensor) or not isinstance(real, Sequence) else list(real)
@@ -154,15 +179,92 @@ def _scales(real: Any, fake: Any, kind: str, side: str) -> tuple[list[Tensor | N
     return reals, fakes
 
 
-def _one(
-    real: Tensor | None, fake: Tensor, weight: float | Tensor | None, options: tuple[Any, ...]
-) -> tuple[Tensor, Tensor]:
-    """The loss of one scale, and its shares."""
+def _wanted(real: object, fake: object, options: Options) -> tuple[bool, bool]:
+    """Which gradients the kernel writes beside the loss. With one loss per sample they are made in the backward."""
+    if options.reduction == "none" or not torch.is_grad_enabled():
+        return False, False
+    return (isinstance(real, Tensor) and real.requires_grad and reads_real(options.kind, options.side)), (
+        isinstance(fake, Tensor) and fake.requires_grad
+    )
+
+
+def _direct(real: Any, fake: Tensor, weight: Any, options: Options, shares: bool) -> tuple[Tensor, Any] | None:
+    """The loss of one scale by a direct call, and its shares; None where the native library declines."""
+    if not registry.takes_direct_calls():
+        return None
+    if real is not None and not shares and not reads_real(options.kind, options.side):
+        real = None if isinstance(real, Tensor) and real.shape == fake.shape else real
+    wanted = torch.is_grad_enabled() and (fake.requires_grad or (isinstance(real, Tensor) and real.requires_grad))
+    if not wanted:
+        result = native.gan_loss_direct(real, fake, weight, *codes(options), False, False, shares, torch.float32)
+        return None if result is None else (result[0], result[3])
+    box: list[Tensor] = []
+    loss = _DirectLoss.apply(real, fake, weight, options, shares, box)
+    return None if loss is None else (loss, box[0])
+
+
+_is_batched = torch._C._functorch.is_legacy_batchedtensor  # what is_grads_batched makes
+
+
+class _DirectLoss(torch.autograd.Function):
+    """What registered autograd does for the op, with a tenth of its cost on a vector of logits."""
+
+    @staticmethod
+    def forward(ctx, real, fake, weight, options, shares, box):
+        needs_real, needs_fake = ctx.needs_input_grad[:2]
+        needs_real = needs_real and reads_real(options.kind, options.side)
+        writes = options.reduction != "none"
+        result = native.gan_loss_direct(
+            real, fake, weight, *codes(options), needs_real and writes, needs_fake and writes, shares, torch.float32
+        )
+        if result is None:
+            return None
+        loss, by_real, by_fake, right = result
+        box.append(right)
+        # As attributes, which cost less than saved tensors do. What writing to one does is up to _again.
+        ctx.gradients = (by_real, by_fake) if writes else None
+        ctx.kept = real, fake, weight, options, (needs_real, needs_fake), _versions(real, fake, weight)
+        return loss
+
+    @staticmethod
+    def backward(ctx, grad):
+        gradients, ctx.gradients = ctx.gradients, None
+        if gradients is None or torch.is_grad_enabled():
+            return *_again(grad, *ctx.kept), None, None, None, None
+        by_real, by_fake = gradients
+        dtype = ctx.kept[1].dtype
+        one = registry.is_unobserved() and not _is_batched(grad) and grad.item() == 1.0
+        if not one:
+            by_real, by_fake = (None if g is None else g * grad for g in gradients)
+        if dtype != torch.float32:
+            by_real, by_fake = (None if g is None else g.to(dtype) for g in (by_real, by_fake))
+        return by_real, by_fake, None, None, None, None
+
+
+def _versions(*tensors: object) -> tuple[int, ...]:
+    return tuple(t._version for t in tensors if isinstance(t, Tensor))
+
+
+def _again(grad, real, fake, weight, options, needs, versions):
+    """The gradients made from the logits: for a loss per sample, for a second backward, and differentiable again."""
+    if _versions(real, fake, weight) != versions:
+        raise RuntimeError("gan_loss: logits or weight needed for the gradient were modified by an inplace operation")
     if weight is not None:
         weight = _check.per_sample("gan_loss", "weight", weight, fake, "logits_fake").detach()
-    *formula, reduction = options
-    loss = reference.per_sample_loss(real, fake, weight, *formula)
-    if reduction != "none":
-        loss = loss.mean() if reduction == "mean" else loss.sum()
-    with torch.no_grad():
-        return loss, reference.shares(real, fake)
+    return weighted_gradients(grad, real, fake, weight, options, needs)
+
+
+def _one(
+    real: Tensor | None, fake: Tensor, weight: float | Tensor | None, options: Options, shares: bool
+) -> tuple[Tensor, Tensor]:
+    """The loss of one scale, and its shares."""
+    found = _direct(real, fake, weight, options, shares)
+    if found is not None:
+        return found
+    if weight is not None:
+        weight = _check.per_sample("gan_loss", "weight", weight, fake, "logits_fake").detach()
+    if not shares and not reads_real(options.kind, options.side):
+        real = None
+    arguments = (real, fake, weight, *options, *_wanted(real, fake, options))
+    loss, _, _, right = OP.run(*arguments) if registry.is_plain(real, fake, weight) else OP.call(*arguments)
+    return loss, right

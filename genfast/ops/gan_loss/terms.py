@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import NamedTuple
 
 SIDES = ("discriminator", "generator")
@@ -52,7 +51,6 @@ TERMS: dict[str, tuple[tuple[Term, Term], tuple[Term, Term]]] = {
 KINDS = tuple(TERMS)
 
 
-@lru_cache(maxsize=256)
 def terms(kind: str, side: str, smoothing: float, a: float, b: float, c: float) -> tuple[Term, Term]:
     """The terms of the real and of the fake logits."""
     real, fake = TERMS[kind][SIDES.index(side)]
@@ -67,3 +65,8 @@ def terms(kind: str, side: str, smoothing: float, a: float, b: float, c: float) 
 def pairing(kind: str) -> str:
     """Whether a logit is taken by itself, from the other side's average, or from its pair."""
     return RELATIVISTIC.get(kind, "none")
+
+
+def reads_real(kind: str, side: str) -> bool:
+    """Whether the loss depends on the real logits."""
+    return side == SIDES[0] or kind in RELATIVISTIC

@@ -10,6 +10,7 @@ from torch import Tensor
 from genfast.ops import _check
 from genfast.ops.diffusion_loss.reference import REDUCTIONS
 from genfast.ops.gradient_penalty import reference
+from genfast.ops.gradient_penalty.op import OP
 from genfast.ops.uniform_noise import uniform_noise
 from genfast.random import Seeds, Stream, as_seeds, check_stream
 
@@ -84,8 +85,8 @@ def gradient_penalty(
         (gradient,) = torch.autograd.grad(outputs, (at,), ones, create_graph=True, allow_unused=True)
     if gradient is None:
         raise ValueError(f"{name}: the discriminator's output must depend on its input, got one that needs no gradient")
-    penalty = factor * reference.per_sample_penalty(gradient, form)
-    return penalty if reduction == "none" else penalty.mean() if reduction == "mean" else penalty.sum()
+    with_derivative = reduction != "none" and gradient.requires_grad
+    return OP.call(gradient, form, factor, reduction, with_derivative)[0]
 
 
 def _images(
