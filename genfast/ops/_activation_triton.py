@@ -35,20 +35,20 @@ def _minimum(x, bound):
 
 
 @triton.jit
-def maximum(x, bound):
+def _maximum(x, bound):
     return tl.where(x < bound, bound, x)
 
 
 @triton.jit
 def _reduce_exponent(x):
-    x = _minimum(maximum(x, -88.02969), 88.72284)
+    x = _minimum(_maximum(x, -88.02969), 88.72284)
     rounded = tl.fma(x, 1.44269504, 12583039.0)
     scale = (rounded.to(tl.int32, bitcast=True) << 23).to(tl.float32, bitcast=True)
     return tl.fma(rounded - 12583039.0, -0.693147181, x), scale
 
 
 @triton.jit
-def exp(x):
+def _exp(x):
     r, scale = _reduce_exponent(x)
     return tl.fma(tl.fma(horner(_EXPONENT, 5, r), r, 1.0), r, 1.0) * scale
 
@@ -60,18 +60,18 @@ def _expm1(x):
 
 
 @triton.jit
-def log1p(u):
+def _log1p(u):
     return tl.fma(horner(_LOG1P, 9, u) * u, u, u)
 
 
 @triton.jit
 def _sigmoid(x):
-    return tl.div_rn(1.0 + tl.zeros_like(x), exp(-x) + 1.0)
+    return tl.div_rn(1.0 + tl.zeros_like(x), _exp(-x) + 1.0)
 
 
 @triton.jit
 def _sigmoids(x):
-    e = exp(-tl.abs(x))
+    e = _exp(-tl.abs(x))
     larger = tl.div_rn(1.0 + tl.zeros_like(x), e + 1.0)
     return larger, e * larger
 
@@ -84,13 +84,13 @@ def _sigmoid_and_slope(x):
 
 @triton.jit
 def _tanh(x):
-    m = _expm1(maximum(_minimum(x, 10.0), -10.0) * 2.0)
+    m = _expm1(_maximum(_minimum(x, 10.0), -10.0) * 2.0)
     return tl.div_rn(m, m + 2.0)
 
 
 @triton.jit
 def _normal_cdf(x):
-    bell = exp(x * x * -0.5)
+    bell = _exp(x * x * -0.5)
     a = _minimum(tl.abs(x), 14.0) * 0.29
     tail = bell * horner(_NORMAL, 9, tl.div_rn(a, a + 1.0))
     return tl.where(x > 0, 1.0 - tail, tail), bell
@@ -103,7 +103,7 @@ def _gelu_exponent(x):
 
 @triton.jit
 def _mish_parts(x):
-    e = exp(_minimum(x, _MISH_BOUND))
+    e = _exp(_minimum(x, _MISH_BOUND))
     n = e * (e + 2.0)
     w = tl.div_rn(1.0 + tl.zeros_like(x), n + 2.0)
     return e, n, w, tl.where(x > _MISH_BOUND, 0.0, e * w * ((e + 1.0) * w * 4.0))
@@ -115,16 +115,16 @@ def activate(x, PARAM: tl.constexpr, ACT: tl.constexpr):
     if ACT == "linear":
         y = x
     elif ACT == "relu":
-        y = maximum(x, 0.0)
+        y = _maximum(x, 0.0)
     elif ACT == "leaky_relu":
         y = tl.where(x > 0, x, x * PARAM)
     elif ACT == "silu":
-        y = tl.div_rn(x, exp(-x) + 1.0)
+        y = tl.div_rn(x, _exp(-x) + 1.0)
     elif ACT == "gelu":
         cdf, _ = _normal_cdf(x)
         y = x * cdf
     elif ACT == "gelu_tanh":
-        y = tl.div_rn(x, exp(-_gelu_exponent(x)) + 1.0)
+        y = tl.div_rn(x, _exp(-_gelu_exponent(x)) + 1.0)
     elif ACT == "tanh":
         y = _tanh(x)
     elif ACT == "sigmoid":
@@ -135,10 +135,10 @@ def activate(x, PARAM: tl.constexpr, ACT: tl.constexpr):
         y = tl.where(x > 0, x * _SELU_SCALE, _expm1(_minimum(x, 0.0)) * _SELU)
     elif ACT == "softplus":
         v = x * PARAM
-        above = maximum(v, 0.0) + log1p(exp(-tl.abs(v)))
+        above = _maximum(v, 0.0) + _log1p(_exp(-tl.abs(v)))
         y = tl.where(v > _THRESHOLD, x, tl.div_rn(above, PARAM + tl.zeros_like(x)))
     elif ACT == "hardswish":
-        y = x * (_minimum(maximum(x + 3.0, 0.0), 6.0) * (1.0 / 6.0))
+        y = x * (_minimum(_maximum(x + 3.0, 0.0), 6.0) * (1.0 / 6.0))
     else:
         tl.static_assert(ACT == "mish", "an activation without a formula")
         _, n, _, _ = _mish_parts(x)
@@ -172,9 +172,9 @@ def activation_gradient(x, PARAM: tl.constexpr, ACT: tl.constexpr):
     elif ACT == "sigmoid":
         _, y = _sigmoid_and_slope(x)
     elif ACT == "elu":
-        y = tl.where(x <= 0, exp(x) * PARAM, one)
+        y = tl.where(x <= 0, _exp(x) * PARAM, one)
     elif ACT == "selu":
-        y = tl.where(x <= 0, exp(x) * _SELU, one * _SELU_SCALE)
+        y = tl.where(x <= 0, _exp(x) * _SELU, one * _SELU_SCALE)
     elif ACT == "softplus":
         y = tl.where(x * PARAM > _THRESHOLD, one, _sigmoid(x * PARAM))
     elif ACT == "hardswish":
@@ -196,7 +196,7 @@ def activation_curvature(x, PARAM: tl.constexpr, ACT: tl.constexpr):
         s, slope = _sigmoid_and_slope(x)
         y = slope * tl.fma(x, tl.fma(s, -2.0, 1.0), 2.0)
     elif ACT == "gelu":
-        y = exp(x * x * -0.5) * _INVERSE_SQRT_TWO_PI * tl.fma(-x, x, 2.0)
+        y = _exp(x * x * -0.5) * _INVERSE_SQRT_TWO_PI * tl.fma(-x, x, 2.0)
     elif ACT == "gelu_tanh":
         s, slope = _sigmoid_and_slope(_gelu_exponent(x))
         v1 = tl.fma(x * x, 3 * _GELU_B, _GELU_A)
@@ -208,9 +208,9 @@ def activation_curvature(x, PARAM: tl.constexpr, ACT: tl.constexpr):
         s, slope = _sigmoid_and_slope(x)
         y = slope * tl.fma(s, -2.0, 1.0)
     elif ACT == "elu":
-        y = tl.where(x <= 0, exp(x) * PARAM, zero)
+        y = tl.where(x <= 0, _exp(x) * PARAM, zero)
     elif ACT == "selu":
-        y = tl.where(x <= 0, exp(x) * _SELU, zero)
+        y = tl.where(x <= 0, _exp(x) * _SELU, zero)
     elif ACT == "softplus":
         _, slope = _sigmoid_and_slope(x * PARAM)
         y = tl.where(x * PARAM > _THRESHOLD, zero, slope * PARAM)
@@ -229,7 +229,7 @@ def finish(z, PARAM: tl.constexpr, GAIN: tl.constexpr, CLAMP: tl.constexpr, ACT:
     """``clamp(f(z) * gain)``; a negative clamp is none."""
     y = activate(z, PARAM, ACT) * GAIN
     if CLAMP >= 0:
-        y = maximum(_minimum(y, CLAMP), -CLAMP)
+        y = _maximum(_minimum(y, CLAMP), -CLAMP)
     return y
 
 

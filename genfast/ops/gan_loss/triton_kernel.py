@@ -11,9 +11,9 @@ import triton.language as tl
 from torch import Tensor
 
 from genfast.ops import _triton
-from genfast.ops._activation_triton import exp, log1p, maximum
+from genfast.ops._activation_triton import _exp, _log1p, _maximum
+from genfast.ops._loss_triton import sum_kernel
 from genfast.ops._triton import load
-from genfast.ops.diffusion_loss.triton_kernel import sum_kernel
 from genfast.ops.gan_loss.terms import pairing, terms
 
 SIZES = ("rows", "length", "chunks", "total", "scale_bits")
@@ -24,9 +24,9 @@ def _term(x, FORM: tl.constexpr, D: tl.constexpr, P: tl.constexpr):
     """A term at x and its derivative: the twin of term_at in csrc/ops/gan_loss/gan_loss.h."""
     y = x * D
     if (FORM == "logistic") | (FORM == "saturating"):
-        e = exp(-tl.abs(y))
+        e = _exp(-tl.abs(y))
         larger = tl.div_rn(1.0 + tl.zeros_like(x), e + 1.0)
-        value = maximum(y, 0.0) + log1p(e)
+        value = _maximum(y, 0.0) + _log1p(e)
         slope = tl.where(y > 0.0, larger, e * larger) * D
         if FORM == "saturating":
             value = -value
@@ -35,7 +35,7 @@ def _term(x, FORM: tl.constexpr, D: tl.constexpr, P: tl.constexpr):
             value = tl.fma(x, P, value)
             slope = slope + P
     elif FORM == "hinge":
-        value = maximum(y + 1.0, 0.0)
+        value = _maximum(y + 1.0, 0.0)
         slope = tl.where(y + 1.0 <= 0.0, 0.0, D + tl.zeros_like(x))
     elif FORM == "linear":
         value = y

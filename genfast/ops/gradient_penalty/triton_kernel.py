@@ -10,8 +10,8 @@ import triton.language as tl
 from torch import Tensor
 
 from genfast.ops import _triton
+from genfast.ops._loss_triton import sum_kernel
 from genfast.ops._triton import load
-from genfast.ops.diffusion_loss.triton_kernel import sum_kernel
 
 
 @triton.jit(do_not_specialize=("length", "batch"))
