@@ -112,6 +112,11 @@ class _BiasAct(torch.autograd.Function):
     def forward(ctx, x, b, residual, *numbers):
         ctx.save_for_backward(x, b, residual)
         ctx.numbers = numbers
+        if residual is None and registry.takes_direct_calls():
+            *before, clamp = numbers
+            out = native.bias_act_direct(False, x, b, *before, None if clamp < 0 else clamp)
+            if out is not None:
+                return out
         # Nothing is recorded in here, but a tensor may still be a view that negates.
         return fused(x, b, residual, *numbers)
 

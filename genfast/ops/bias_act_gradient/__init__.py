@@ -31,8 +31,18 @@ def gradients(
 
     ``order`` is 1, or 2 for the second derivative of the activation in the place of the first. Differentiable again.
     """
+    batched = _is_batched(dy)
+    if order == 1 and not batched and registry.takes_direct_calls():
+        recorded = torch.is_grad_enabled()
+        if not recorded and dy.stride() != x.stride() and x.is_contiguous():
+            dy = dy.contiguous()
+        found = native.bias_act_gradient_direct(
+            recorded, dy, x, b, residual, dim, act, alpha, gain, clamp, needs_b and b is not None
+        )
+        if found is not None:
+            return found
     arguments = (dy, x, b, residual, dim, act, alpha, gain, clamp, order, needs_b)
-    plain = registry.is_plain(dy, x, b, residual) and not _is_batched(dy)
+    plain = not batched and registry.is_plain(dy, x, b, residual)
     dx, db = OP.run(*arguments) if plain else OP.call(*arguments)
     return dx, db.to(b.dtype) if needs_b and b is not None else None
 
