@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from genfast.data import TensorImages
+from genfast.data import TensorImages, digits
 from genfast.models import UNet
-from genfast.training import recipes
+from genfast.training import recipes, train_gan, train_vae
 
 
 @pytest.mark.parametrize(
@@ -25,3 +27,21 @@ def test_every_kind_of_images_gets_a_network_that_takes_them(shape, classes):
 def test_images_that_are_not_square_are_refused():
     with pytest.raises(ValueError, match="images must be square, got 8x6"):
         recipes.for_images(TensorImages(torch.zeros(1, 1, 8, 6)))
+
+
+@pytest.mark.parametrize("name", [*recipes.gan_digits(), *recipes.vae_digits()])
+def test_recipes_of_latent_models_train(name):
+    gans = recipes.gan_digits(seed=3)
+    recipe = (gans | recipes.vae_digits(seed=3))[name]
+    assert recipe.training.seed == 3
+    train = train_gan if name in gans else train_vae
+    short = replace(recipe.training, steps=1, batch_size=8)
+    assert train("digits", model=recipe.model, config=short, progress=False).step == 1
+
+
+def test_a_penalty_takes_batch_norm_away():
+    images = digits()
+    for size in (8, 16):
+        for penalty in (False, True):
+            recipe = recipes.gan_for_images(images.resized(size), penalty=penalty)
+            assert (recipe.model.norm != "batch") == penalty
