@@ -10,7 +10,7 @@ from genfast.bench.case import Case
 from genfast.bench.goal import AnyGoal, Goal, GroupGoal
 from genfast.bench.record import Record
 
-FAMILIES = ("sampling", "conv", "norm", "linear", "models", "training")
+FAMILIES = ("sampling", "conv", "norm", "linear", "models", "training", "losses")
 """What ``--suite goals-<family>`` takes."""
 
 _SMALL, _LATENT, _LARGE, _BATCH = (1, 1, 28, 28), (1, 4, 64, 64), (8, 3, 256, 256), (64, 4, 128, 128)
@@ -137,7 +137,16 @@ def _training() -> tuple[AnyGoal, ...]:
     )
 
 
-GOALS: tuple[AnyGoal, ...] = (*_sampling(), *_conv(), *_norm(), *_linear(), *_models(), *_training())
+def _losses() -> tuple[AnyGoal, ...]:
+    return tuple(
+        Goal("gaussian_kl", "", shape, "eager", "speedup", 4, mode="forward_backward", family="losses")
+        for shape in ((64, 128), (64, 4, 32, 32))
+    )
+
+
+GOALS: tuple[AnyGoal, ...] = (
+    *_sampling(), *_conv(), *_norm(), *_linear(), *_models(), *_training(), *_losses(),
+)  # fmt: skip
 
 
 def of_family(family: str) -> tuple[AnyGoal, ...]:

@@ -20,6 +20,7 @@ from genfast.bench.suites import (
     sampler_step,
     sampling,
     steps,
+    vae_loss,
 )
 
 CPU = torch.device("cpu")
@@ -108,6 +109,13 @@ def test_norms_linear_layers_attention_and_biases(mode):
         sound(linear.linear_case((8, 16, 24, act), F32, CPU, mode))
     sound(attention.attention_case((2, 2, 16, 8), F32, CPU, mode))
     sound(bias_act.bias_act_case((2, 8, 4, 4), F32, CPU, mode))
+
+
+@pytest.mark.parametrize("dtype", [F32, BF16])
+def test_losses_of_autoencoders(dtype):
+    sound(vae_loss.kl_case((3, 2, 5, 4), dtype, CPU))
+    for kind in vae_loss.KINDS:
+        sound(vae_loss.reconstruction_case(kind, (4, 30), dtype, CPU))
 
 
 @pytest.mark.parametrize("name", [models.DIGITS, models.GENERATOR])

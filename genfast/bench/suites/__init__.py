@@ -21,6 +21,7 @@ from genfast.bench.suites import (
     sampler_step,
     sampling,
     training,
+    vae_loss,
 )
 
 Suite = Callable[[torch.device, bool], Iterator[Case]]
@@ -52,6 +53,7 @@ SUITES: dict[str, Suite] = {
     "attention": attention.cases,
     "models": models.cases,
     "training": training.cases,
+    "vae_loss": vae_loss.cases,
     "overhead": _overhead,
 }
 _ALL = tuple(name for name in SUITES if name != "overhead")
@@ -62,6 +64,7 @@ _OF_FAMILY = {
     "linear": ("linear",),
     "models": ("models",),
     "training": ("training",),
+    "losses": ("vae_loss",),
 }
 
 
