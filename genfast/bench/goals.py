@@ -138,9 +138,13 @@ def _training() -> tuple[AnyGoal, ...]:
 
 
 def _losses() -> tuple[AnyGoal, ...]:
-    return tuple(
-        Goal("gaussian_kl", "", shape, "eager", "speedup", 4, mode="forward_backward", family="losses")
-        for shape in ((64, 128), (64, 4, 32, 32))
+    def goal(op: str, variant: str, shape: tuple[int, ...], bound: float) -> Goal:
+        return Goal(op, variant, shape, "eager", "speedup", bound, mode="forward_backward", family="losses")
+
+    return (
+        goal("gan_loss", "non_saturating", (64,), 5),
+        goal("gan_loss", "non_saturating", (16, 1, 30, 30), 3),
+        *(goal("gaussian_kl", "", shape, 4) for shape in ((64, 128), (64, 4, 32, 32))),
     )
 
 

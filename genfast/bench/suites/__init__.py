@@ -14,6 +14,7 @@ from genfast.bench.suites import (
     bias_act,
     conv,
     diffusion_loss,
+    gan_loss,
     linear,
     models,
     noise,
@@ -44,6 +45,7 @@ SUITES: dict[str, Suite] = {
     "sampler_step": sampler_step.cases,
     "add_noise": add_noise.cases,
     "diffusion_loss": diffusion_loss.cases,
+    "gan_loss": gan_loss.cases,
     "sampling": sampling.cases,
     "conv": conv.plain_cases,
     "conv_transpose": conv.transposed_cases,
@@ -64,7 +66,7 @@ _OF_FAMILY = {
     "linear": ("linear",),
     "models": ("models",),
     "training": ("training",),
-    "losses": ("vae_loss",),
+    "losses": ("gan_loss", "vae_loss"),
 }
 
 
