@@ -106,8 +106,8 @@ def test_nothing_spills(compiled: Callable[[str], Compiled], op: str) -> None:
     assert set(kernels) == {("0", "0", "0")}
 
 
-# Tensors of any strides, and tiles of matrices with edges, are read a value at a time.
-BY_VALUE = ("attention", "linear_act")
+# Tensors of any strides, tiles of matrices with edges, and samples of any length are read a value at a time.
+BY_VALUE = ("attention", "gan_loss", "gradient_penalty", "linear_act")
 # These take sixteen bytes of half types too, and read what they may write over: not past the coherent path.
 IN_PLACE = ("bias_act", "bias_act_gradient")
 
