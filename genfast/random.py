@@ -30,6 +30,7 @@ class Stream(IntEnum):
     LABEL_DROPOUT = 6
     AUGMENTATION = 7
     SHUFFLE = 8
+    COMPONENT = 9
     STEP = 1 << 24
     INPAINT = 2 << 24
 

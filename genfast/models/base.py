@@ -59,7 +59,7 @@ def check_labels(owner: str, labels: Tensor | None, batch: int, last: int | None
 
 
 class LatentModel(FusedModel):
-    """A model that makes images of latents, which are standard normal.
+    """A model that makes images of latents, which are standard normal unless the subclass has another prior.
 
     A subclass names its configuration and its network from latents to images.
     """
@@ -77,7 +77,7 @@ class LatentModel(FusedModel):
         return output
 
     def latents(self, n: int, seeds: Seeds = 0) -> Tensor:
-        """Standard normal latents ``[n, latent]`` of ``seeds``, on the model's device: the same bits everywhere.
+        """Latents ``[n, latent]`` of ``seeds``, on the model's device: the same bits everywhere.
 
         Args:
             n: how many.

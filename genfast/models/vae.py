@@ -7,8 +7,10 @@ from torch import Tensor, nn
 
 from genfast.models import trunks
 from genfast.models.base import FusedModel, LatentModel, check_labels
+from genfast.models.mixture import Mixture
 from genfast.models.vae_config import VAEConfig
 from genfast.nn import LinearAct
+from genfast.random import Seeds
 
 
 class Encoder(FusedModel):
@@ -100,6 +102,7 @@ class VAE(LatentModel):
         self.config = config
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
+        self.prior = Mixture(config.components, config.latent) if config.components else None
         self.fused = fused
 
     def encode(self, x: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -113,6 +116,30 @@ class VAE(LatentModel):
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """The images ``[B, C, H, W]`` in [-1, 1] that the means of q(z | x) decode to."""
         return self.images(self.decode(self.encode(x, labels)[0], labels))
+
+    def fit_prior(self, latents: Tensor, seed: int = 0) -> None:
+        """Fit the mixture of ``config.components`` Gaussians that samples come from (Ghosh et al. 2020, section 4).
+
+        The decoder knows latents of images, whose density is not the N(0, 1) that the divergence pulls them to.
+
+        Args:
+            latents: ``[N, latent]`` of the training images, as :func:`genfast.models.latent.encoded` gives them.
+            seed: of the start of expectation maximisation.
+
+        Raises ValueError for a model without components, a wrong shape, fewer latents than components and values that
+        are not finite; ImportError without scikit-learn.
+        """
+        if self.prior is None:
+            raise ValueError("VAE.fit_prior: the configuration's components must be positive, got 0")
+        self.prior.fit(latents, seed)
+
+    def latents(self, n: int, seeds: Seeds = 0) -> Tensor:
+        """Latents ``[n, latent]`` of ``seeds``: of the fitted mixture, before or without it of N(0, 1).
+
+        Args and the promise on bits are those of :meth:`LatentModel.latents`.
+        """
+        noise = super().latents(n, seeds)
+        return noise if self.prior is None else self.prior(noise, seeds)
 
     def images(self, output: Tensor) -> Tensor:
         """The images in [-1, 1] that the decoder's output stands for."""

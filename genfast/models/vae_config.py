@@ -27,6 +27,8 @@ class VAEConfig(LatentConfig):
         beta: weight of the Kullback-Leibler divergence in training (Higgins et al. 2017); 1 is the VAE.
         likelihood: bernoulli, whose decoder returns logits of pixels in [0, 1], or gaussian, whose decoder returns
             pixels in [-1, 1].
+        components: Gaussians of the mixture that is fitted to the latents once the weights are trained, and that
+            samples are drawn from (Ghosh et al. 2020); 0 keeps N(0, 1). A conditional VAE has none.
 
     Raises ValueError for values that make no network.
     """
@@ -42,12 +44,16 @@ class VAEConfig(LatentConfig):
     embedding: int = 32
     beta: float = 1.0
     likelihood: str = "gaussian"
+    components: int = 0
 
     def __post_init__(self) -> None:
         self._check_choice("kind", KINDS)
         self._check_choice("likelihood", LIKELIHOODS)
         self._check_network(convolutional=self.kind == "conv")
         self._check_number("beta")
+        self._check_ints({"components": self.components}, least=0)
+        if self.components and self.classes is not None:
+            raise self._wrong("components", "0 for a conditional VAE", self.components)
 
     @classmethod
     def digits(cls, kind: str = "conv", classes: int | None = None) -> VAEConfig:

@@ -91,12 +91,13 @@ def gan_digits(seed: int = 0) -> dict[str, LatentRecipe]:
 
 
 def vae_digits(seed: int = 0) -> dict[str, LatentRecipe]:
-    """VAEs for the same digits, by name: few latent dimensions, which samples of the prior fill."""
+    """VAEs for the same digits, by name: few latent dimensions; without classes also a fitted prior."""
     training = VAETrainingConfig(steps=2000, batch_size=64, lr=2e-3, ema_decay=0.99, beta=1.0, seed=seed)
     model = replace(VAEConfig.digits(), latent=4)
+    fitted = replace(model, components=30)
     return {
-        "vae_mlp": LatentRecipe(replace(model, kind="mlp"), training),
-        "vae_conv": LatentRecipe(model, training),
+        "vae_mlp": LatentRecipe(replace(fitted, kind="mlp"), training),
+        "vae_conv": LatentRecipe(fitted, training),
         "vae_conditional": LatentRecipe(replace(model, classes=10), replace(training, steps=800)),
     }
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from genfast import ops
 from genfast.data import Images, split
-from genfast.models import VAE, VAEConfig
+from genfast.models import VAE, VAEConfig, latent
+from genfast.models.mixture import scikit_learn
 from genfast.random import Seeds, mix_seed
 from genfast.training import eager
 from genfast.training.augment import augmented
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 _VALIDATION_BATCH = 256
-_SPLIT, _VALIDATION = 1, 2
+_SPLIT, _VALIDATION, _PRIOR = 1, 2, 3
 """Uses of the run's seed beside its images."""
 
 
@@ -138,6 +139,8 @@ class VAETrainer(BaseTrainer[VAEStep]):
                 f"VAETrainer: the reconstruction {self.reconstruction} does not fit a {model.config.likelihood} "
                 "likelihood: bce_logits is for bernoulli, mse and l1 are for gaussian"
             )
+        if model.config.components:
+            scikit_learn()  # the last step needs it
         super().__init__(model, images, config, device=device, data=data, workers=workers, world=world)
         self._source, self._kept_back = split(images, config.validation, mix_seed(config.seed, _SPLIT))
         self._beta = model.config.beta if config.beta is None else config.beta
@@ -180,9 +183,11 @@ class VAETrainer(BaseTrainer[VAEStep]):
         self.step += 1
         self.position += len(pixels) * self.world.size
         result = VAEStep(self.step, value, reconstruction.item(), kl.item(), norm, lr)
-        if self._kept_back is None or (self.step % config.validate_every and self.step != config.steps):
-            return result
-        return replace(result, validation=self._validate())
+        if self._kept_back is not None and (self.step % config.validate_every == 0 or self.step == config.steps):
+            result = replace(result, validation=self._validate())
+        if self.finished and self.model.config.components:
+            self._fit_prior()
+        return result
 
     def losses(
         self, model: VAE, pixels: Tensor, labels: Tensor | None, seeds: Seeds, beta: float
@@ -218,6 +223,21 @@ class VAETrainer(BaseTrainer[VAEStep]):
         else:
             self.misses += 1
         return loss
+
+    @torch.no_grad()
+    def _fit_prior(self) -> None:
+        """Fit the prior of the resulting model to the means of q(z | x) of the training images.
+
+        The model that is trained keeps its own, which the average copies: a run that is made longer fits anew.
+        """
+        model, count = self.result, len(self._source)
+        parts = []
+        for first in range(0, count, _VALIDATION_BATCH):
+            pixels, _ = self._to_device(*self._source[range(first, min(first + _VALIDATION_BATCH, count))])
+            parts.append(latent.encoded(model, pixels))
+        model.fit_prior(torch.cat(parts), mix_seed(self.config.seed, _PRIOR))
+        if self.best:
+            self.best = model.state_dict()
 
     @torch.no_grad()
     def pictures(self) -> dict[str, Tensor]:

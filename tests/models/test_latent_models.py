@@ -19,6 +19,7 @@ GANS["group"] = GANConfig(image_size=16, latent=8, channels=8, norm="group")
 VAES = {
     "mlp": VAEConfig.digits("mlp"),
     "conv": VAEConfig.digits("conv"),
+    "mixture": VAEConfig(kind="mlp", image_size=8, in_channels=1, latent=4, hidden=(16,), components=5),
     "conditional_mlp": VAEConfig.digits("mlp", classes=10),
     "conditional_conv": VAEConfig.digits("conv", classes=10),
     "gaussian": VAEConfig(image_size=16, in_channels=3, latent=8, channels=8, norm="none"),

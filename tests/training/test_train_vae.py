@@ -57,6 +57,23 @@ def test_run_resumed_after_ctrl_c_has_the_bits_of_an_uninterrupted_one(images, t
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("validation", [0.25, 0.0])
+def test_prior_is_fitted_when_the_run_ends_and_anew_when_it_is_made_longer(images, tmp_path, validation):
+    """Of the best weights where there are such, else of the average."""
+    model = vae_config(components=3)
+    config = VAE_QUICK | {"validation": validation, "schedule": "constant"}
+    whole = run_vae(images, tmp_path / "whole", model=model, config=config)
+    run_vae(images, tmp_path / "parts", model=model, config=config | {"steps": 4})
+    run_vae(images, tmp_path / "parts", model=None, config={"steps": 6}, resume=True)
+    expected, found = (load_checkpoint(tmp_path / name, VAECheckpoint) for name in ("whole", "parts"))
+    assert differing(expected.tensors, found.tensors) == []
+    result = found.model()
+    means, _ = result.encode(whole._source[range(len(whole._source))][0])
+    torch.testing.assert_close(result.prior.weights @ result.prior.means, means.mean(0), rtol=1e-3, atol=1e-5)
+    assert torch.equal(result.sample(3), whole.result.sample(3))
+    assert not whole.model.prior.means.any()
+
+
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
 def test_loss_is_the_negative_elbo(images, likelihood):
     trainer = make(images, model=vae_config(likelihood=likelihood))
