@@ -142,8 +142,11 @@ def _losses() -> tuple[AnyGoal, ...]:
         return Goal(op, variant, shape, "eager", "speedup", bound, mode="forward_backward", family="losses")
 
     return (
-        goal("gan_loss", "non_saturating", (64,), 5),
-        goal("gan_loss", "non_saturating", (16, 1, 30, 30), 3),
+        goal("gan_loss", "non_saturating in one call", (64,), 5),
+        goal("gan_loss", "non_saturating in one call", (16, 1, 30, 30), 3),
+        # Where the loss is a node of the graph, autograd's own time on it is about half of eager's.
+        goal("gan_loss", "non_saturating", (64,), 1.5),
+        goal("gan_loss", "non_saturating", (16, 1, 30, 30), 2),
         *(goal("gaussian_kl", "", shape, 4) for shape in ((64, 128), (64, 4, 32, 32))),
     )
 

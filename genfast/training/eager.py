@@ -19,7 +19,7 @@ from genfast.random import Seeds, Stream
 
 def gan_loss(
     logits_real: Tensor | None, logits_fake: Tensor, kind: str, side: str, *, label_smoothing: float = 0.0,
-    targets: tuple[float, float, float] = (0.0, 1.0, 1.0), shares: bool = False,
+    targets: tuple[float, float, float] = (0.0, 1.0, 1.0), shares: bool = False, backward: bool = False,
 ) -> Tensor | GanLoss:  # fmt: skip
     """The mean of :func:`genfast.gan_loss`, for one scale of logits."""
     if side == "generator":
@@ -27,6 +27,8 @@ def gan_loss(
     else:
         assert logits_real is not None
         loss = _discriminator_loss(logits_real, logits_fake, kind, label_smoothing, targets)
+    if backward:
+        loss.backward()
     if not shares:
         return loss
     real = None if logits_real is None else (logits_real > 0).float().mean()

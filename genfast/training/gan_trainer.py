@@ -163,7 +163,6 @@ class GANTrainer(BaseTrainer[GANStep]):
                 )  # fmt: skip
             with frozen(self.model.discriminator.parameters()):
                 loss = self._generator_loss(real, fake, own)
-                loss.backward()
         generator_loss, generator_norm = self._update(
             self._generator_optimizer, self.model.generator, loss, lr_generator, "the generator's loss"
         )
@@ -199,28 +198,28 @@ class GANTrainer(BaseTrainer[GANStep]):
     ) -> tuple[GanLoss, Tensor | None]:
         """The loss, whose gradient is taken with that of the penalty, and the penalty."""
         config = self.config
+        penalised = bool(config.penalties) and update % config.penalty_every == 0
         found = self._losses.gan_loss(
             self._logits(real, labels), self._logits(fake, labels), config.loss, "discriminator",
-            label_smoothing=config.label_smoothing, targets=config.targets, shares=True,
+            label_smoothing=config.label_smoothing, targets=config.targets, shares=True, backward=not penalised,
         )  # fmt: skip
-        total, penalty = found.loss, None
-        if config.penalties and update % config.penalty_every == 0:
-            logits = partial(self._logits, labels=labels)
-            penalty = sum(
-                self._losses.gradient_penalty(logits, real, fake, kind, seeds=seeds) for kind in config.penalties
-            )
-            total = total + config.penalty_weight * config.penalty_every * penalty
-            penalty = penalty.detach()
-        total.backward()
-        return found, penalty
+        if not penalised:
+            return found, None
+        logits = partial(self._logits, labels=labels)
+        penalty = sum(self._losses.gradient_penalty(logits, real, fake, kind, seeds=seeds) for kind in config.penalties)
+        (found.loss + config.penalty_weight * config.penalty_every * penalty).backward()
+        return found, penalty.detach()
 
     def _generator_loss(self, real: Tensor, fake: Tensor, labels: Tensor | None) -> Tensor:
+        """The loss, whose gradient is taken."""
         config, logits_real = self.config, None
         logits = self._logits(fake, labels)
         if config.loss.startswith("relativistic"):
             with torch.no_grad():
                 logits_real = self._logits(real, labels)
-        return self._losses.gan_loss(logits_real, logits, config.loss, "generator", targets=config.targets)
+        return self._losses.gan_loss(
+            logits_real, logits, config.loss, "generator", targets=config.targets, backward=True
+        )
 
     def pictures(self) -> dict[str, Tensor]:
         """Samples of the averaged generator; of a sequence GAN sequences, one below the other."""

@@ -18,6 +18,8 @@ VECTOR, PATCHES = (64,), (16, 1, 30, 30)
 SHAPES: tuple[tuple[int, ...], ...] = (VECTOR, PATCHES, (64, 1, 62, 62))
 IMAGES: tuple[tuple[int, ...], ...] = ((64, 1, 28, 28), (64, 3, 64, 64), (16, 3, 256, 256))
 """What penalties are measured on: their gradients have the shape of images."""
+IN_ONE_CALL = "in one call"
+"""Of variants: with ``backward=True``."""
 EXP_FLOPS = 20
 """Per logit: about what an exponential and a logarithm take."""
 
@@ -63,13 +65,17 @@ PENALTIES: dict[str, tuple[Callable[[Tensor], Tensor], tuple[Any, ...]]] = {
 
 
 def _with_gradients(function: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, ...]]:
-    """Loss and gradients as a training step takes them: by ``loss.backward()`` into the leaves."""
+    """Loss and gradients as a training step takes them: by ``loss.backward()`` into the leaves.
+
+    A loss that requires no gradient has run its backward pass itself.
+    """
 
     def call(*tensors: Tensor) -> tuple[Tensor, ...]:
         for leaf in tensors:
             leaf.grad = None
         loss = function(*tensors)
-        loss.backward()
+        if loss.requires_grad:
+            loss.backward()
         return loss.detach(), *(leaf.grad for leaf in tensors if leaf.grad is not None)
 
     return call
@@ -98,11 +104,14 @@ def _case(
     )  # fmt: skip
 
 
-def loss_case(kind: str, shape: tuple[int, ...], dtype: torch.dtype) -> Case:
-    def call(real: Tensor, fake: Tensor) -> Tensor:
-        return genfast.gan_loss(real, fake, kind)
+def loss_case(kind: str, shape: tuple[int, ...], dtype: torch.dtype, backward: bool = False) -> Case:
+    """The loss with ``loss.backward()``, or with ``backward=True``."""
 
-    return _case("gan_loss", kind, shape, dtype, 2, call, LOSSES[kind], EXP_FLOPS)
+    def call(real: Tensor, fake: Tensor) -> Tensor:
+        return genfast.gan_loss(real, fake, kind, backward=backward)
+
+    variant = f"{kind} {IN_ONE_CALL}" if backward else kind
+    return _case("gan_loss", variant, shape, dtype, 2, call, LOSSES[kind], EXP_FLOPS)
 
 
 def norm_case(kind: str, shape: tuple[int, ...], dtype: torch.dtype) -> Case:
@@ -154,9 +163,10 @@ def step_case(kind: str) -> Case:
 def cases(device: torch.device, quick: bool = False) -> Iterator[Case]:
     for shape in SHAPES[:2] if quick else SHAPES:
         for kind in ("non_saturating", "relativistic_average") if quick else LOSSES:
-            yield loss_case(kind, shape, torch.float32)
+            for backward in (False, True):
+                yield loss_case(kind, shape, torch.float32, backward)
         if not quick:
-            yield loss_case("non_saturating", shape, torch.bfloat16)
+            yield loss_case("non_saturating", shape, torch.bfloat16, backward=True)
     for shape in IMAGES[:1] if quick else IMAGES:
         for kind in PENALTIES:
             for dtype in DTYPES[:1] if quick else DTYPES:

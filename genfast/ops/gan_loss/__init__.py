@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, overload
@@ -10,10 +11,10 @@ import torch
 from torch import Tensor
 
 from genfast import registry
-from genfast.backend import native
 from genfast.ops import _check
 from genfast.ops.diffusion_loss.reference import REDUCTIONS
-from genfast.ops.gan_loss.op import OP, Options, codes, weighted_gradients
+from genfast.ops.gan_loss import direct
+from genfast.ops.gan_loss.op import OP, Options
 from genfast.ops.gan_loss.terms import KINDS, SIDES, reads_real
 
 Logits = Tensor | Sequence[Tensor]
@@ -37,13 +38,13 @@ class GanLoss(NamedTuple):
 def gan_loss(
     logits_real: Logits | None, logits_fake: Logits, kind: str = ..., side: str = ..., *, label_smoothing: float = ...,
     targets: tuple[float, float, float] = ..., weight: float | Tensor | None = ..., reduction: str = ...,
-    shares: Literal[False] = ...,
+    shares: Literal[False] = ..., backward: bool | float = ...,
 ) -> Tensor: ...  # fmt: skip
 @overload
 def gan_loss(
     logits_real: Logits | None, logits_fake: Logits, kind: str = ..., side: str = ..., *, label_smoothing: float = ...,
     targets: tuple[float, float, float] = ..., weight: float | Tensor | None = ..., reduction: str = ...,
-    shares: Literal[True],
+    shares: Literal[True], backward: bool | float = ...,
 ) -> GanLoss: ...  # fmt: skip
 def gan_loss(
     logits_real: Logits | None,
@@ -56,6 +57,7 @@ def gan_loss(
     weight: float | Tensor | None = None,
     reduction: str = "mean",
     shares: bool = False,
+    backward: bool | float = False,
 ) -> Tensor | GanLoss:
     """The loss of a discriminator or of a generator, with its gradients in the same pass over the logits.
 
@@ -86,14 +88,20 @@ def gan_loss(
         weight: of each sample's loss, a number or ``[B]``. A constant.
         reduction: ``"mean"`` over the batch, ``"sum"`` over the batch, or ``"none"``: one loss per sample, ``[B]``.
         shares: also give the shares of logits that the discriminator has right, for a log.
+        backward: also run the backward pass, as ``loss.backward()`` would: gradients of all leaves behind the logits
+            are added to their ``.grad``, hooks are called, and the graph is freed. It starts at the logits, whose
+            gradients are known, in one pass for all scales, so that the loss is no node of the graph: for vectors of
+            logits that is most of a loss's time. A number stands for ``(number * loss).backward()``: the scale of a
+            GradScaler, one over the steps that gradients are accumulated for, or the loss's weight among others.
 
     Returns:
         The loss: float32 (float64 for float64 logits), a scalar or ``[B]``; or a :class:`GanLoss` with
-        ``shares=True``. Differentiable by the logits, twice. The generator's loss has no gradient by
-        ``logits_real`` but for relativistic kinds, whose loss depends on them.
+        ``shares=True``. Differentiable by the logits, twice; with ``backward`` it has no graph any more. The
+        generator's loss has no gradient by ``logits_real`` but for relativistic kinds, whose loss depends on them.
 
     Raises:
-        TypeError, ValueError: for wrong types, shapes, devices or choices, and for an empty batch.
+        TypeError, ValueError: for wrong types, shapes, devices or choices, and for an empty batch; for ``backward``
+            with the reduction ``"none"``, where gradients are not recorded, or by logits that require none.
     """
     targets = tuple(targets) if isinstance(targets, list) else targets
     choices = kind, side, label_smoothing, targets, reduction
@@ -102,24 +110,65 @@ def gan_loss(
         options = (_options if torch.compiler.is_compiling() else _known_options)(*choices)
     except TypeError:  # perhaps of the cache, by what cannot be its key; then this says what is wrong
         options = _options(*choices)
-    if isinstance(logits_fake, Tensor):
-        found = _direct(logits_real, logits_fake, weight, options, shares)
+    if backward is False:
+        loss, right = _loss(logits_real, logits_fake, weight, options, shares)
+    else:
+        loss, right = _loss_and_backward(logits_real, logits_fake, weight, options, shares, backward)
+    if not shares:
+        return loss
+    return GanLoss(loss, None if logits_real is None else right[0], right[1])
+
+
+def _loss(real: Any, fake: Any, weight: Any, options: Options, shares: bool) -> tuple[Tensor, Any]:
+    """The loss of all scales, and the shares of their logits."""
+    if isinstance(fake, Tensor):
+        found = direct.loss(real, fake, weight, options, shares)
         if found is not None:
-            loss, right = found
-            if not shares:
-                return loss
-            return GanLoss(loss, None if logits_real is None else right[0], right[1])
-    reals, fakes = _scales(logits_real, logits_fake, options)
-    each = [_one(real, fake, weight, options, shares) for real, fake in zip(reals, fakes, strict=True)]
-    total = each[0][0]
+            return found
+    reals, fakes = _scales(real, fake, options)
+    return _total([_one(r, f, weight, options, shares) for r, f in zip(reals, fakes, strict=True)], fakes, shares)
+
+
+def _total(each: list[tuple[Tensor, Any]], fakes: Sequence[Tensor], shares: bool) -> tuple[Tensor, Any]:
+    """The sum of the losses, and the shares of all logits, whatever their scale."""
+    total, right = each[0]
+    if len(each) == 1:
+        return total, right
     for loss, _ in each[1:]:
         total = total + loss
-    if not shares:
-        return total
-    # Of all logits, whatever their scale.
-    counts = [fake.numel() for fake in fakes]
-    right = torch.stack([share * n for (_, share), n in zip(each, counts, strict=True)]).sum(0) / sum(counts)
-    return GanLoss(total, None if logits_real is None else right[0], right[1])
+    if shares:
+        counts = [fake.numel() for fake in fakes]
+        right = torch.stack([share * n for (_, share), n in zip(each, counts, strict=True)]).sum(0) / sum(counts)
+    return total, right
+
+
+def _loss_and_backward(
+    real: Any, fake: Any, weight: Any, options: Options, shares: bool, backward: Any
+) -> tuple[Tensor, Any]:
+    """:func:`_loss` without a graph, which the backward pass has freed."""
+    scale = _gradient_scale(backward, options.reduction)
+    reals, fakes = ((real,), (fake,)) if isinstance(fake, Tensor) else _scales(real, fake, options)
+    each = direct.backward(reals, fakes, weight, options, shares, scale)
+    if each is not None:
+        return _total(each, fakes, shares)
+    loss, right = _loss(real, fake, weight, options, shares)
+    if not loss.requires_grad:
+        raise ValueError("gan_loss: backward needs logits that require a gradient, got none that the loss depends on")
+    loss.backward(None if scale == 1.0 else torch.full_like(loss, scale))
+    return loss.detach(), right
+
+
+def _gradient_scale(backward: Any, reduction: str) -> float:
+    """What gradients are multiplied by."""
+    if not isinstance(backward, (bool, int, float)):
+        raise TypeError(f"gan_loss: backward must be a bool or a number, got {type(backward).__name__}")
+    if not math.isfinite(backward):
+        raise ValueError(f"gan_loss: backward must be finite, got {backward}")
+    if reduction == "none":
+        raise ValueError("gan_loss: backward needs reduction 'mean' or 'sum', a loss of one number, got 'none'")
+    if not torch.is_grad_enabled():
+        raise ValueError("gan_loss: backward needs gradients to be recorded, got a call without (torch.no_grad)")
+    return float(backward)
 
 
 def _options(kind: str, side: str, label_smoothing: Any, targets: Any, reduction: str) -> Options:
@@ -188,77 +237,11 @@ def _wanted(real: object, fake: object, options: Options) -> tuple[bool, bool]:
     )
 
 
-def _direct(real: Any, fake: Tensor, weight: Any, options: Options, shares: bool) -> tuple[Tensor, Any] | None:
-    """The loss of one scale by a direct call, and its shares; None where the native library declines."""
-    if not registry.takes_direct_calls():
-        return None
-    if real is not None and not shares and not reads_real(options.kind, options.side):
-        real = None if isinstance(real, Tensor) and real.shape == fake.shape else real
-    wanted = torch.is_grad_enabled() and (fake.requires_grad or (isinstance(real, Tensor) and real.requires_grad))
-    if not wanted:
-        result = native.gan_loss_direct(real, fake, weight, *codes(options), False, False, shares, torch.float32)
-        return None if result is None else (result[0], result[3])
-    box: list[Tensor] = []
-    loss = _DirectLoss.apply(real, fake, weight, options, shares, box)
-    return None if loss is None else (loss, box[0])
-
-
-_is_batched = torch._C._functorch.is_legacy_batchedtensor  # what is_grads_batched makes
-
-
-class _DirectLoss(torch.autograd.Function):
-    """What registered autograd does for the op, with a tenth of its cost on a vector of logits."""
-
-    @staticmethod
-    def forward(ctx, real, fake, weight, options, shares, box):
-        needs_real, needs_fake = ctx.needs_input_grad[:2]
-        needs_real = needs_real and reads_real(options.kind, options.side)
-        writes = options.reduction != "none"
-        result = native.gan_loss_direct(
-            real, fake, weight, *codes(options), needs_real and writes, needs_fake and writes, shares, torch.float32
-        )
-        if result is None:
-            return None
-        loss, by_real, by_fake, right = result
-        box.append(right)
-        # As attributes, which cost less than saved tensors do. What writing to one does is up to _again.
-        ctx.gradients = (by_real, by_fake) if writes else None
-        ctx.kept = real, fake, weight, options, (needs_real, needs_fake), _versions(real, fake, weight)
-        return loss
-
-    @staticmethod
-    def backward(ctx, grad):
-        gradients, ctx.gradients = ctx.gradients, None
-        if gradients is None or torch.is_grad_enabled():
-            return *_again(grad, *ctx.kept), None, None, None, None
-        by_real, by_fake = gradients
-        dtype = ctx.kept[1].dtype
-        one = registry.is_unobserved() and not _is_batched(grad) and grad.item() == 1.0
-        if not one:
-            by_real, by_fake = (None if g is None else g * grad for g in gradients)
-        if dtype != torch.float32:
-            by_real, by_fake = (None if g is None else g.to(dtype) for g in (by_real, by_fake))
-        return by_real, by_fake, None, None, None, None
-
-
-def _versions(*tensors: object) -> tuple[int, ...]:
-    return tuple(t._version for t in tensors if isinstance(t, Tensor))
-
-
-def _again(grad, real, fake, weight, options, needs, versions):
-    """The gradients made from the logits: for a loss per sample, for a second backward, and differentiable again."""
-    if _versions(real, fake, weight) != versions:
-        raise RuntimeError("gan_loss: logits or weight needed for the gradient were modified by an inplace operation")
-    if weight is not None:
-        weight = _check.per_sample("gan_loss", "weight", weight, fake, "logits_fake").detach()
-    return weighted_gradients(grad, real, fake, weight, options, needs)
-
-
 def _one(
     real: Tensor | None, fake: Tensor, weight: float | Tensor | None, options: Options, shares: bool
 ) -> tuple[Tensor, Tensor]:
     """The loss of one scale, and its shares."""
-    found = _direct(real, fake, weight, options, shares)
+    found = direct.loss(real, fake, weight, options, shares)
     if found is not None:
         return found
     if weight is not None:
