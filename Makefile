@@ -60,15 +60,16 @@ $(VENV)/has-torch: constraints.txt
 	$(PIP) setuptools pybind11 cmake ninja
 	@touch $@
 
-# Two environments in one folder: what the demo needs, and what development needs. nvcc is slow, so the
-# demo compiles CUDA kernels only where there is a GPU to run them.
+# Two environments in one folder: what the demo needs, and what development needs. Compiling is slow, so the
+# demo has CUDA kernels only where there is a GPU to run them, and CPU kernels for this processor alone.
+$(VENV)/has-demo: export GENFAST_CPU_ISAS ?= native
 $(VENV)/has-demo: export GENFAST_CUDA ?= $(if $(wildcard /dev/nvidiactl),auto,off)
 $(VENV)/has-demo $(VENV)/has-dev: $(VENV)/has-torch $(VENV)/options $(SOURCES)
 	$(PIP) --no-build-isolation --editable '.[$(@F:has-%=%)]'
 	@touch $@
 
 # Changes when the build options do, and then the library is built anew.
-OPTIONS := $(GENFAST_CUDA) $(GENFAST_CUDA_ARCHS)
+OPTIONS := $(GENFAST_CUDA) $(GENFAST_CUDA_ARCHS) $(GENFAST_CPU_ISAS)
 $(VENV)/options: $(VENV)/has-torch FORCE
 	@echo '$(OPTIONS)' | cmp -s - $@ || echo '$(OPTIONS)' > $@
 FORCE:

@@ -8,7 +8,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-OPTIONS = ("GENFAST_CUDA", "GENFAST_CUDA_ARCHS", "GENFAST_EMULATOR")
+OPTIONS = ("GENFAST_CUDA", "GENFAST_CUDA_ARCHS", "GENFAST_CPU_ISAS", "GENFAST_EMULATOR")
 
 
 class CMakeBuild(build_ext):
@@ -26,7 +26,8 @@ class CMakeBuild(build_ext):
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
             f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={target}",
-            *(f"-D{name}={os.environ[name]}" for name in OPTIONS if os.environ.get(name)),
+            # -U forgets what an earlier build in the same folder was told.
+            *(f"-D{name}={value}" if (value := os.environ.get(name)) else f"-U{name}" for name in OPTIONS),
         ]  # fmt: skip
         subprocess.run(configure, check=True)
         subprocess.run(["cmake", "--build", str(build)], check=True)

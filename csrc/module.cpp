@@ -14,13 +14,8 @@ PYBIND11_MODULE(GENFAST_MODULE, m) {
   initialise_isa();
   m.attr("DIRECT_CALLS") = DirectArguments::initialise();
   m.def("isa", [] { return isa_name(active_isa()); });
-  m.def("isas", [] {
-    std::vector<std::string> names;
-    for (Isa isa : {Isa::avx512, Isa::avx2, Isa::baseline})
-      if (isa_supported(isa)) names.emplace_back(isa_name(isa));
-    return names;
-  });
-  m.def("set_isa", &set_isa);
+  m.def("isas", &usable_isas);
+  m.def("set_isa", [](const std::string& name) { set_isa(name); });
   m.def("openmp", &openmp_path);
   m.def("stream_add", [](uintptr_t out, uintptr_t a, uintptr_t b, int64_t n) {
     py::gil_scoped_release release;

@@ -17,36 +17,40 @@ Isa active_isa();
 
 }  // namespace genfast
 
+// What stands in GENFAST_<ISA>(...) is there where the build has that instruction set.
+#ifdef GENFAST_HAS_AVX512
+#define GENFAST_AVX512(...) __VA_ARGS__
+#else
+#define GENFAST_AVX512(...)
+#endif
+#ifdef GENFAST_HAS_AVX2
+#define GENFAST_AVX2(...) __VA_ARGS__
+#else
+#define GENFAST_AVX2(...)
+#endif
+#ifdef GENFAST_HAS_BASELINE
+#define GENFAST_BASELINE(...) __VA_ARGS__
+#else
+#define GENFAST_BASELINE(...)
+#endif
+
 // Declares the kernel `name` at every instruction set and name##_cpu, which calls the active one. The emulated module
 // has no CPU kernels.
-#if defined(GENFAST_EMULATED)
+#ifdef GENFAST_EMULATED
 #define GENFAST_CPU_KERNEL(name, Params) \
   inline void name##_cpu(const Params&) { throw std::logic_error(#name ": the emulated module has no CPU kernels"); }
-#elif defined(__x86_64__)
-#define GENFAST_CPU_KERNEL(name, Params)    \
-  namespace isa_baseline {                  \
-  void name(const Params&);                 \
-  }                                         \
-  namespace isa_avx2 {                      \
-  void name(const Params&);                 \
-  }                                         \
-  namespace isa_avx512 {                    \
-  void name(const Params&);                 \
-  }                                         \
-  inline void name##_cpu(const Params& p) { \
-    switch (active_isa()) {                 \
-      case Isa::avx512:                     \
-        return isa_avx512::name(p);         \
-      case Isa::avx2:                       \
-        return isa_avx2::name(p);           \
-      default:                              \
-        return isa_baseline::name(p);       \
-    }                                       \
-  }
 #else
-#define GENFAST_CPU_KERNEL(name, Params) \
-  namespace isa_baseline {               \
-  void name(const Params&);              \
-  }                                      \
-  inline void name##_cpu(const Params& p) { return isa_baseline::name(p); }
+// clang-format off
+#define GENFAST_CPU_KERNEL(name, Params)                                                 \
+  GENFAST_BASELINE(namespace isa_baseline { void name(const Params&); })                 \
+  GENFAST_AVX2(namespace isa_avx2 { void name(const Params&); })                         \
+  GENFAST_AVX512(namespace isa_avx512 { void name(const Params&); })                     \
+  inline void name##_cpu([[maybe_unused]] const Params& p) {                             \
+    switch (active_isa()) {                                                              \
+      case Isa::avx512: GENFAST_AVX512(return isa_avx512::name(p);) break;               \
+      case Isa::avx2: GENFAST_AVX2(return isa_avx2::name(p);) break;                     \
+      case Isa::baseline: GENFAST_BASELINE(return isa_baseline::name(p);) break;         \
+    }                                                                                    \
+  }
+// clang-format on
 #endif
