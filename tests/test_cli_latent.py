@@ -10,7 +10,7 @@ from PIL import Image
 from genfast.data import digits
 from genfast.models import GAN, VAE, GANConfig, VAEConfig
 from genfast.training import GANTrainer, GANTrainingConfig, VAETrainer, VAETrainingConfig, load_checkpoint
-from genfast.training.base import initialised
+from genfast.training.setup import initialised
 
 SMALL = {"image_size": 8, "in_channels": 1, "latent": 8, "channels": 4, "hidden": [16]}
 

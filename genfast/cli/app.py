@@ -72,7 +72,7 @@ def bench(
     if suite not in names():
         raise fail(f"--suite must be one of {', '.join(names())}, got {suite!r}", 2)
     if device is not None:
-        from genfast.training.base import checked_device
+        from genfast.training.setup import checked_device
 
         usage(lambda: checked_device(device))
     code = main(suite=suite, quick=quick, json=json, report=report, device=device, threads=threads)
@@ -161,8 +161,8 @@ def sample(
     from genfast.cli.values import parse_labels, parse_options, parse_seeds
     from genfast.samplers.solvers import find
     from genfast.training import Checkpoint, load_checkpoint, save_grid
-    from genfast.training.base import checked_device
     from genfast.training.grid import grid_format
+    from genfast.training.setup import checked_device
 
     options = usage(lambda: parse_options(option or [], find(sampler or "dpmpp_2m").options))
     chosen_seeds = usage(lambda: parse_seeds(seeds))

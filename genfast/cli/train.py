@@ -101,7 +101,7 @@ def diffusion(
     from genfast.models import UNetConfig
     from genfast.schedules import Schedule
     from genfast.training import TrainingConfig, train_diffusion
-    from genfast.training.base import checked_device
+    from genfast.training.setup import checked_device
 
     config = _given({
         "steps": steps, "batch_size": batch_size, "lr": lr, "warmup": warmup, "target": target, "weight": weight,
@@ -158,7 +158,7 @@ def gan(
     from genfast.models import GANConfig
     from genfast.models.gan_config import KINDS
     from genfast.training import GANTrainingConfig, train_gan
-    from genfast.training.base import checked_device
+    from genfast.training.setup import checked_device
 
     config = _given({
         "loss": loss, "penalty": penalty, "penalty_weight": penalty_weight, "penalty_every": penalty_every,
@@ -213,7 +213,7 @@ def vae(
     from genfast.models import VAEConfig
     from genfast.models.vae_config import KINDS
     from genfast.training import VAETrainingConfig, train_vae
-    from genfast.training.base import checked_device
+    from genfast.training.setup import checked_device
 
     config = _given({
         "reconstruction": reconstruction, "beta": beta, "beta_warmup": beta_warmup, "free_bits": free_bits,

@@ -16,7 +16,9 @@ from genfast import __version__
 from genfast.data import Images
 from genfast.models import GAN, VAE, UNet
 from genfast.training import GANTrainer, Trainer, VAETrainer, recipes, sample_images
-from genfast.training.base import BaseTrainer, initialised
+from genfast.training.base import BaseTrainer
+from genfast.training.sampling import single_images
+from genfast.training.setup import initialised
 
 DIFFUSION = "diffusion"
 
@@ -73,9 +75,7 @@ class Entry:
                 batch_size=256,
             )  # fmt: skip
             return images, labels
-        frames = self.recipe.model.frames if self.name == "sequence_gan" else 1
-        images = trainer.result.sample(-(-count // frames), labels=labels, batch_size=256)
-        return images.reshape(-1, *images.shape[-3:])[:count], labels
+        return single_images(trainer.result, count, labels=labels, batch_size=256), labels
 
 
 def entries(seed: int = 0, *, fused: bool = True) -> dict[str, Entry]:

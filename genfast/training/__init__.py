@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from genfast.training import recipes
-from genfast.training.base import TrainingDiverged
 from genfast.training.checkpoint import Checkpoint
 from genfast.training.classifier import Recognition, recognition, train_classifier
 from genfast.training.config import TrainingConfig
@@ -18,6 +17,7 @@ from genfast.training.run_checkpoint import RunCheckpoint, load_checkpoint, save
 from genfast.training.runner import TrainingInterrupted
 from genfast.training.sampling import sample_images, sample_latents
 from genfast.training.trainer import StepResult, Trainer
+from genfast.training.updates import TrainingDiverged
 from genfast.training.vae_config import VAETrainingConfig
 from genfast.training.vae_trainer import VAECheckpoint, VAEStep, VAETrainer
 

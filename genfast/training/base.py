@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -21,10 +21,8 @@ from genfast.random import Seeds, as_seeds, mix_seed, to_signed64
 from genfast.training.distributed import World
 from genfast.training.ema import EMA
 from genfast.training.run_checkpoint import RunCheckpoint, save_checkpoint
-
-
-class TrainingDiverged(RuntimeError):
-    """A loss or its gradient is no finite number any more. No weight was changed by it."""
+from genfast.training.setup import checked_device, random_state
+from genfast.training.updates import TrainingDiverged, clipped, moments, restore_moments
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class BaseTrainer(ABC, Generic[R]):
     run's seed and p alone: they do not depend on how images are put into batches or dealt to processes, and a run
     that is stopped and resumed gives the bits of one that is not.
 
-    A subclass sets ``ema`` and ``optimizers`` and says what a step is.
+    A subclass sets ``ema`` and ``optimizers`` and says what :meth:`_step` is.
 
     Args:
         model: what is trained; moved to ``device``.
@@ -112,7 +110,7 @@ class BaseTrainer(ABC, Generic[R]):
         Whoever leaves the loop early leaves the run in a state that can be saved and continued.
 
         Raises:
-            TrainingDiverged: at the first loss or gradient that is not finite, with the weights before it.
+            TrainingDiverged: at the first loss or gradient that is not finite, which changes no weight.
         """
         until = self.config.steps if until is None else until
         loader = DataLoader(
@@ -128,9 +126,25 @@ class BaseTrainer(ABC, Generic[R]):
         while self.step < until and not self.stopped:
             yield self.train_step(*next(batches))
 
-    @abstractmethod
     def train_step(self, pixels: Tensor, labels: Tensor | None = None) -> R:
-        """One step on clean images ``[B, C, H, W]`` and their labels ``[B]``."""
+        """One step on clean images ``[B, C, H, W]``, of a GAN ``n_critic`` batches of them, and their labels ``[B]``.
+
+        Raises TrainingDiverged for a loss or gradient that is not finite.
+        """
+        pixels, labels = self._to_device(pixels, labels)
+        # What comes before a loss that is not finite has gone into the norms' running statistics.
+        buffers = list(self.model.buffers())
+        before = [buffer.clone() for buffer in buffers]
+        try:
+            return self._step(pixels, labels)
+        except TrainingDiverged:
+            for buffer, value in zip(buffers, before, strict=True):
+                buffer.copy_(value)
+            raise
+
+    @abstractmethod
+    def _step(self, pixels: Tensor, labels: Tensor | None) -> R:
+        """:meth:`train_step` on tensors that are on the device."""
 
     @abstractmethod
     def pictures(self) -> dict[str, Tensor]:
@@ -164,18 +178,10 @@ class BaseTrainer(ABC, Generic[R]):
             theirs, ours = getattr(checkpoint, field), getattr(self.images, field)
             if theirs != ours:
                 raise ValueError(f"{name}: the {field} of the checkpoint's images is {theirs}, here it is {ours}")
-        moments = checkpoint.part("optimizer")
         try:
             self.model.load_state_dict(checkpoint.part("model"))
             self.ema.model.load_state_dict(checkpoint.part("ema"))
-            for key, parameter in self.model.named_parameters():
-                # The fused optimizer wants its moments laid out as the parameter is.
-                first, second = (
-                    torch.empty_like(parameter).copy_(moments[f"{key}.{moment}"])
-                    for moment in ("exp_avg", "exp_avg_sq")
-                )
-                count = moments[f"{key}.step"].to(self.device)
-                self._optimizer_of(parameter).state[parameter] = {"step": count, "exp_avg": first, "exp_avg_sq": second}
+            restore_moments(self.model, self.optimizers, checkpoint.part("optimizer"), updated=checkpoint.step > 0)
         except (RuntimeError, KeyError) as error:
             raise ValueError(f"{name}: the checkpoint does not fit the model: {misfit(error)}") from error
         self.step, self.position = checkpoint.step, checkpoint.position
@@ -188,16 +194,8 @@ class BaseTrainer(ABC, Generic[R]):
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         tensors |= {f"ema.{name}": value for name, value in self.ema.model.state_dict().items()}
-        for name, parameter in self.model.named_parameters():
-            for key, value in self._optimizer_of(parameter).state[parameter].items():
-                tensors[f"optimizer.{name}.{key}"] = value
-        return tensors
-
-    def _optimizer_of(self, parameter: nn.Parameter) -> torch.optim.Optimizer:
-        for optimizer in self.optimizers:
-            if any(parameter is other for group in optimizer.param_groups for other in group["params"]):
-                return optimizer
-        raise KeyError("a parameter that no optimizer has")
+        found = moments(self.model, self.optimizers)
+        return tensors | {f"optimizer.{name}": value for name, value in found.items()}
 
     def _indices(self) -> Iterator[list[int]]:
         """What this process reads at each step: its part of every batch."""
@@ -212,13 +210,9 @@ class BaseTrainer(ABC, Generic[R]):
         pixels = pixels.to(self.device, non_blocking=True)
         return pixels, None if labels is None else labels.to(self.device, non_blocking=True)
 
-    def _seeds(self, batch: int, *, offset: int = 0, use: int | None = None) -> Seeds:
-        """The seeds of ``batch`` images of this process, ``offset`` images into the step.
-
-        ``use`` tells several uses of one image and one stream apart.
-        """
-        key = mix_seed(self.config.seed) if use is None else mix_seed(self.config.seed, use)
-        seeds = to_signed64(key + self.position + offset + self.world.rank * batch)
+    def _seeds(self, batch: int, offset: int = 0) -> Seeds:
+        """The seeds of ``batch`` images of this process, ``offset`` images into the step."""
+        seeds = to_signed64(mix_seed(self.config.seed) + self.position + offset + self.world.rank * batch)
         return as_seeds(type(self).__name__, seeds, batch, self.device) if self.device.type == "cuda" else seeds
 
     def _own_random_state(self) -> AbstractContextManager[None]:
@@ -226,24 +220,26 @@ class BaseTrainer(ABC, Generic[R]):
         if not self._draws:
             return nullcontext()
         parts = (self.config.seed, self.position) + ((self.world.rank,) if self.world.rank else ())
-        return _random_state(self.device, mix_seed(*parts))
+        return random_state(self.device, mix_seed(*parts))
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
 
     def _update(
-        self, optimizer: torch.optim.Optimizer, network: nn.Module, loss: Tensor, lr: float, what: str = "the loss"
-    ) -> tuple[float, float]:
-        """Step along the gradient that is there: averaged, clipped and found finite. Returns loss and norm."""
-        parameters = list(network.parameters())
+        self, optimizer: torch.optim.Optimizer, network: nn.Module, loss: Tensor, lr: float, what: str = "the loss",
+        *, run: nn.Module | None = None,
+    ) -> tuple[float, float]:  # fmt: skip
+        """Step along the gradient that is there: averaged, clipped and found finite. Returns loss and norm.
+
+        The running statistics of ``run``, by default of ``network``, are averaged too.
+        """
         loss = loss.detach()
+        gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
         if self.world.size > 1:
-            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-            self.world.average_([*gradients, *network.buffers(), loss])
+            self.world.average_([*gradients, *(run or network).buffers(), loss])
         for group in optimizer.param_groups:
             group["lr"] = lr
-        limit = math.inf if self.config.clip is None else self.config.clip
-        norm = nn.utils.clip_grad_norm_(parameters, limit, foreach=True)
+        norm = clipped(gradients, self.config.clip)
         value, size = loss.item(), norm.item()
         if not math.isfinite(value + size):
             optimizer.zero_grad()
@@ -254,61 +250,6 @@ class BaseTrainer(ABC, Generic[R]):
         optimizer.step()
         optimizer.zero_grad()
         return value, size
-
-
-def adam(network: nn.Module, lr: float, betas: tuple[float, float], weight_decay: float = 0.0) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov and Hutter 2019), which without weight decay is Adam, in one kernel."""
-    return torch.optim.AdamW(network.parameters(), lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
-
-
-N = TypeVar("N", bound=nn.Module)
-
-
-def initialised(seed: int, make: Callable[[], N]) -> N:
-    """What ``make`` builds, its weights drawn from ``seed``; torch's own random state is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(mix_seed(seed))
-        return make()
-
-
-def checked_device(device: torch.device | str) -> torch.device:
-    """``device``, or a ValueError that says why it cannot be used."""
-    try:
-        device = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"unknown device {device!r}: expected cpu or cuda") from error
-    if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"unknown device {str(device)!r}: expected cpu or cuda")
-    count = torch.cuda.device_count() if device.type == "cuda" else 1
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {device} was asked for, but no CUDA device is present")
-    if (device.index or 0) >= count:
-        raise ValueError(f"device {device} was asked for, but there are {count}, counted from 0")
-    return device
-
-
-def frozen(parameters: Iterable[nn.Parameter]) -> AbstractContextManager[None]:
-    """Parameters that take no gradient inside the block: none is computed for them."""
-    return _frozen(list(parameters))
-
-
-@contextmanager
-def _frozen(parameters: list[nn.Parameter]) -> Iterator[None]:
-    for parameter in parameters:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(True)
-
-
-@contextmanager
-def _random_state(device: torch.device, seed: int) -> Iterator[None]:
-    """Seed torch's generators, and leave the caller's state as it was in the end."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
 
 
 def _ignore_interrupts(worker: int) -> None:

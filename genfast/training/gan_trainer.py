@@ -16,13 +16,15 @@ from genfast.ops.gan_loss import GanLoss
 from genfast.random import Seeds
 from genfast.training import eager
 from genfast.training.augment import augmented
-from genfast.training.base import BaseTrainer, Result, adam, frozen, initialised
+from genfast.training.base import BaseTrainer, Result
 from genfast.training.distributed import World
 from genfast.training.ema import EMA
 from genfast.training.gan_config import GANTrainingConfig
 from genfast.training.run_checkpoint import RunCheckpoint
 from genfast.training.sampling import SAMPLES, shown_labels
 from genfast.training.sequences import swinging
+from genfast.training.setup import initialised
+from genfast.training.updates import adam, frozen
 
 
 @dataclass(frozen=True)
@@ -138,9 +140,7 @@ class GANTrainer(BaseTrainer[GANStep]):
         self.result.generator, self.result.discriminator = self.ema.model, self.model.discriminator
         self._losses = ops if self.model.fused else eager
 
-    def train_step(self, pixels: Tensor, labels: Tensor | None = None) -> GANStep:
-        """One step on ``n_critic`` batches of images ``[n_critic * B, C, H, W]`` and their labels."""
-        pixels, labels = self._to_device(pixels, labels)
+    def _step(self, pixels: Tensor, labels: Tensor | None) -> GANStep:
         if not self.model.config.classes:
             labels = None
         lr_generator, lr_discriminator = self.config.rates_at(self.step)
@@ -164,8 +164,9 @@ class GANTrainer(BaseTrainer[GANStep]):
             with frozen(self.model.discriminator.parameters()):
                 loss = self._generator_loss(real, fake, own)
         generator_loss, generator_norm = self._update(
-            self._generator_optimizer, self.model.generator, loss, lr_generator, "the generator's loss"
-        )
+            self._generator_optimizer, self.model.generator, loss, lr_generator, "the generator's loss",
+            run=self.model,
+        )  # fmt: skip
         assert found.real_share is not None
         self.ema.update(self.model.generator)
         self.step += 1

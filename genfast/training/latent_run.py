@@ -13,11 +13,12 @@ import torch
 from genfast.data import Images
 from genfast.models import GAN, VAE, GANConfig, VAEConfig
 from genfast.training import recipes
-from genfast.training.base import BaseTrainer, initialised
+from genfast.training.base import BaseTrainer
 from genfast.training.gan_config import GANTrainingConfig
 from genfast.training.gan_trainer import GANCheckpoint, GANStep, GANTrainer
 from genfast.training.recipes import LatentRecipe
 from genfast.training.runner import check_same, check_types, chosen_config, open_run, run
+from genfast.training.setup import initialised
 from genfast.training.vae_config import VAETrainingConfig
 from genfast.training.vae_trainer import VAECheckpoint, VAEStep, VAETrainer
 
@@ -34,7 +35,7 @@ def train_gan(
     What is not given comes from the recipe for the images (:func:`genfast.training.recipes.gan_for_images`), or,
     with ``resume``, from the checkpoint. A resumed run ends with the bits of a run that was not interrupted.
     The first SIGINT or SIGTERM lets the step finish and saves; the second interrupts at once. Under ``torchrun``
-    each batch is dealt to all processes, and the first of them writes.
+    each batch is dealt to all processes, the first of them writes, and a second signal counts after five seconds.
 
     Args:
         images: the images, or a name for them as :func:`genfast.data.load` takes it, with ``size`` and ``channels``.
@@ -60,7 +61,7 @@ def train_gan(
         ValueError: for arguments that do not fit together, and an ``out`` that holds a checkpoint without ``resume``.
         TrainingInterrupted: after a signal, once the state is saved.
         TrainingDiverged: where a loss is no number. The last checkpoint stays; if there is none, the state is saved
-            as it was before the update that failed.
+            as it was before the update that failed: in a step of a GAN those of the discriminator come first.
     """
     fields = config if isinstance(config, Mapping) else {} if config is None else config.to_dict()
     recipe_for = partial(recipes.gan_for_images, penalty=bool(fields.get("penalty")))

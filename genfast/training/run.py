@@ -14,11 +14,11 @@ from genfast.data import Images
 from genfast.models import UNet, UNetConfig
 from genfast.schedules import Schedule
 from genfast.training import recipes
-from genfast.training.base import initialised
 from genfast.training.checkpoint import Checkpoint
 from genfast.training.config import TrainingConfig
 from genfast.training.recipes import Recipe
 from genfast.training.runner import check_same, check_types, chosen_config, open_run, run
+from genfast.training.setup import initialised
 from genfast.training.trainer import StepResult, Trainer
 
 

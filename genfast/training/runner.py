@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,12 +16,17 @@ import torch
 
 from genfast._config import Config
 from genfast.data import Images, load
-from genfast.training.base import BaseTrainer, TrainingDiverged, checked_device
+from genfast.training.base import BaseTrainer
 from genfast.training.distributed import World, own_device
 from genfast.training.log import Log
 from genfast.training.run_checkpoint import FILE_NAME, RunCheckpoint, load_checkpoint
+from genfast.training.setup import checked_device
+from genfast.training.updates import TrainingDiverged
 
 C = TypeVar("C", bound=RunCheckpoint)
+
+_PASSED_ON = 5.0
+"""Seconds within which a signal may reach a process by two ways."""
 
 
 class TrainingInterrupted(Exception):
@@ -128,7 +134,7 @@ def _steps(
     callback: Callable[[Any], object] | None,
 ) -> None:  # fmt: skip
     saved, path = -1, opened.path
-    with _signals() as received:
+    with _signals(opened.world.size > 1) as received:
         try:
             for result in trainer.steps():
                 log.step(result)
@@ -148,16 +154,24 @@ def _steps(
 
 
 @contextmanager
-def _signals() -> Iterator[list[int]]:
-    """The signals that asked for an end. A second one interrupts at once, as it would without this."""
+def _signals(together: bool) -> Iterator[list[int]]:
+    """The signals that asked for an end. A second one interrupts at once, as it would without this.
+
+    To processes that train ``together`` one that follows within seconds is the first one once more: Ctrl-C goes to
+    all processes of a terminal, and torchrun, which is one of them, passes it on.
+    """
     received: list[int] = []
+    first = 0.0
     if threading.current_thread() is not threading.main_thread():
         yield received
         return
 
     def receive(number: int, frame: FrameType | None) -> None:
-        if received:
+        nonlocal first
+        now = time.monotonic()
+        if received and not (together and now - first < _PASSED_ON):
             raise KeyboardInterrupt
+        first = first if received else now
         received.append(number)
 
     before = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -108,6 +108,15 @@ def sample_latents(
     return model.sample(len(seeds), seeds=seeds, labels=labels, batch_size=batch_size).float()
 
 
+def single_images(
+    model: GAN | VAE, count: int, *, labels: Sequence[int] | Tensor | None = None, batch_size: int = 64
+) -> Tensor:  # fmt: skip
+    """``count`` images ``[count, C, H, W]`` of the seeds from 0 on; of a sequence GAN the frames of its sequences."""
+    frames = model.config.frames if model.config.kind == "sequence_gan" else 1
+    images = sample_latents(model, seeds=range(-(-count // frames)), labels=labels, batch_size=batch_size)
+    return images.reshape(-1, *images.shape[-3:])[:count]
+
+
 def _per_image(name: str, value: Any, count: int) -> list[Any]:
     """``value`` as a list of one per image."""
     values = [value] * count if isinstance(value, (int, float)) else _list(value)

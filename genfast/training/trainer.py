@@ -16,12 +16,13 @@ from genfast.random import Seeds, Stream
 from genfast.samplers import Sampler
 from genfast.schedules import Schedule
 from genfast.training.augment import augmented
-from genfast.training.base import BaseTrainer, Result, adam
+from genfast.training.base import BaseTrainer, Result
 from genfast.training.checkpoint import Checkpoint
 from genfast.training.config import TrainingConfig
 from genfast.training.distributed import World
 from genfast.training.ema import EMA
 from genfast.training.sampling import SAMPLES, sample_images, shown_labels
+from genfast.training.updates import adam
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,7 @@ class Trainer(BaseTrainer[StepResult]):
         self.optimizer = adam(self.model, config.lr, config.betas, config.weight_decay)
         self.optimizers = (self.optimizer,)
 
-    def train_step(self, pixels: Tensor, labels: Tensor | None = None) -> StepResult:
-        """One optimizer step on clean images ``[B, C, H, W]`` and their labels ``[B]``."""
-        pixels, labels = self._to_device(pixels, labels)
+    def _step(self, pixels: Tensor, labels: Tensor | None) -> StepResult:
         lr = self.config.lr_at(self.step)
         with self._own_random_state():
             loss = self.loss(pixels, labels, self._seeds(len(pixels)))

@@ -17,11 +17,13 @@ from genfast.models.mixture import scikit_learn
 from genfast.random import Seeds, mix_seed
 from genfast.training import eager
 from genfast.training.augment import augmented
-from genfast.training.base import BaseTrainer, Result, adam, initialised
+from genfast.training.base import BaseTrainer, Result
 from genfast.training.distributed import World
 from genfast.training.ema import EMA
 from genfast.training.run_checkpoint import RunCheckpoint
 from genfast.training.sampling import SAMPLES, shown_labels
+from genfast.training.setup import initialised
+from genfast.training.updates import adam
 from genfast.training.vae_config import VAETrainingConfig
 
 if TYPE_CHECKING:
@@ -143,6 +145,12 @@ class VAETrainer(BaseTrainer[VAEStep]):
             scikit_learn()  # the last step needs it
         super().__init__(model, images, config, device=device, data=data, workers=workers, world=world)
         self._source, self._kept_back = split(images, config.validation, mix_seed(config.seed, _SPLIT))
+        components, count = model.config.components, len(self._source)
+        if components and count < max(2, components):
+            raise ValueError(
+                f"VAETrainer: the model's {components} components need as many images to be fitted to, and at least "
+                f"2, got {count}"
+            )
         self._beta = model.config.beta if config.beta is None else config.beta
         self._optimizer = adam(self.model, config.lr, config.betas)
         self.optimizers = (self._optimizer,)
@@ -166,9 +174,7 @@ class VAETrainer(BaseTrainer[VAEStep]):
         """Whether the loss on the images kept back has not become better for too long."""
         return self.config.patience is not None and self.misses >= self.config.patience
 
-    def train_step(self, pixels: Tensor, labels: Tensor | None = None) -> VAEStep:
-        """One optimizer step on images ``[B, C, H, W]`` and their labels ``[B]``."""
-        pixels, labels = self._to_device(pixels, labels)
+    def _step(self, pixels: Tensor, labels: Tensor | None) -> VAEStep:
         config, lr = self.config, self.config.lr_at(self.step)
         seeds = self._seeds(len(pixels))
         with self._own_random_state():

@@ -39,6 +39,19 @@ def differing(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> list[st
     return [name for name in {**a, **b} if name not in a or name not in b or not torch.equal(a[name], b[name])]
 
 
+class Poisoned(TensorImages):
+    """Images that are no numbers from the ``first`` batch on, counted from 1."""
+
+    def __init__(self, images: TensorImages, first: int) -> None:
+        super().__init__(images.pixels, images.labels, images.class_names)
+        self.healthy = first - 1
+
+    def __getitem__(self, indices: Any) -> Any:
+        self.healthy -= 1
+        pixels, labels = super().__getitem__(indices)
+        return (pixels * torch.nan if self.healthy < 0 else pixels), labels
+
+
 def random_images() -> TensorImages:
     pixels = torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
     return TensorImages(pixels, torch.arange(20) % 3, ["a", "b", "c"])
@@ -61,5 +74,7 @@ def run_distributed(out: str) -> GANTrainer:
     finally:
         GANTrainer.fake = fake  # type: ignore[method-assign]
     torch.save(torch.stack(latents), f"{out}/latents{trainer.world.rank}.pt")
+    mixing = run_gan(random_images(), model=gan_config(norm="batch"), config=GAN_QUICK | {"steps": 1})
+    torch.save(list(mixing.model.buffers()), f"{out}/statistics{trainer.world.rank}.pt")
     run_vae(random_images(), f"{out}/vae", config=VAE_QUICK | {"steps": 2})
     return trainer

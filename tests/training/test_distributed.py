@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from latent_models import random_images, run_distributed, run_gan
 
-from genfast.training import GANCheckpoint, VAECheckpoint, load_checkpoint
+from genfast.training import GANCheckpoint, VAECheckpoint, load_checkpoint, runner
 from genfast.training.distributed import World
 
 HERE = Path(__file__).parent
@@ -61,6 +63,13 @@ def test_the_weights_are_those_of_one_process(one, two):
             torch.testing.assert_close(found.part("model")[key], value, rtol=1e-3, atol=1e-5, msg=key)
 
 
+def test_running_statistics_are_those_of_all_processes(two):
+    """Also those of the discriminator, which it has seen more images for since its own update."""
+    first, second = (torch.load(two / f"statistics{rank}.pt") for rank in (0, 1))
+    assert len(first) == 9
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
 def test_one_process_writes(two):
     assert sorted(path.name for path in (two / "gan").iterdir()) == ["checkpoint.safetensors", "samples"]
     assert [path.name for path in (two / "gan" / "samples").iterdir()] == ["samples_000003.png"]
@@ -69,6 +78,24 @@ def test_one_process_writes(two):
 def test_a_run_goes_on_with_another_number_of_processes(two):
     trainer = run_gan(random_images(), two / "gan", model=None, config={"steps": 5}, resume=True)
     assert (trainer.step, trainer.position) == (5, 40)
+
+
+def test_ctrl_c_that_comes_twice_is_one(monkeypatch):
+    """From the terminal, and from torchrun, which has it from there."""
+    now = [0.0]
+    monkeypatch.setattr(runner, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    with runner._signals(together=True) as received:
+        for now[0] in (10.0, 11.0):
+            os.kill(os.getpid(), signal.SIGINT)
+        assert received == [signal.SIGINT] * 2
+        now[0] = 20.0
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    with runner._signals(together=False) as received:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert received == [signal.SIGTERM]
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_a_batch_must_be_dealt_evenly(images):

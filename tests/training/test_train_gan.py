@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from latent_models import GAN_QUICK, differing, gan_config, run_gan
+from latent_models import GAN_QUICK, Poisoned, differing, gan_config, run_gan
 
 import genfast
 from genfast import Stream, normal_noise
@@ -22,7 +22,7 @@ from genfast.training import (
     load_checkpoint,
     sample_latents,
 )
-from genfast.training.base import initialised
+from genfast.training.setup import initialised
 
 
 def make(images, kind="dcgan", fused=True, model=None, **config):
@@ -131,20 +131,51 @@ def test_bfloat16_stays_near_float32(images):
     assert narrow.discriminator_loss == pytest.approx(wide.discriminator_loss, rel=0.02)
 
 
-def test_divergence_keeps_the_last_good_state(images, tmp_path):
-    class Poisoned(TensorImages):
-        calls = 0
+@pytest.mark.parametrize("first", [1, 5])
+def test_divergence_keeps_the_last_good_state(images, tmp_path, first):
+    """Running statistics among it, and a run that ended in its first step can be resumed too."""
+    model = gan_config(norm="batch")
+    with pytest.raises(TrainingDiverged, match=f"the discriminator's loss is nan .* at step {first}"):
+        run_gan(Poisoned(images, first), tmp_path / "parts", model=model)
+    kept = load_checkpoint(tmp_path / "parts")
+    assert kept.step == first - 1
+    run_gan(images, tmp_path / "parts", model=None, config=None, resume=True)
+    run_gan(images, tmp_path / "whole", model=model)
+    expected, found = (load_checkpoint(tmp_path / name).tensors for name in ("whole", "parts"))
+    assert differing(expected, found) == []
 
-        def __getitem__(self, indices):
-            self.calls += 1
-            pixels, labels = super().__getitem__(indices)
-            return (pixels * torch.nan if self.calls >= 5 else pixels), labels
 
-    with pytest.raises(TrainingDiverged, match=r"the discriminator's loss is nan .* at step 5"):
-        run_gan(Poisoned(images.pixels, images.labels, images.class_names), tmp_path)
+def test_a_generator_that_diverges_leaves_finite_numbers(images, tmp_path):
+    """Its discriminator's update comes first in a step."""
+    broken = make(images, model=gan_config(norm="batch"))
+    broken._generator_loss = lambda real, fake, labels: fake.sum() * torch.inf
+    before = weights(broken).clone()
+    with pytest.raises(TrainingDiverged, match=r"the generator's loss is .* at step 1"):
+        next(broken.steps())
+    assert broken.step == broken.position == 0
+    count = sum(p.numel() for p in broken.model.generator.parameters())
+    assert torch.equal(weights(broken)[:count], before[:count])
+    broken.save(tmp_path / "checkpoint.safetensors")
     kept = load_checkpoint(tmp_path)
-    assert kept.step == 4
     assert all(tensor.isfinite().all() for tensor in kept.tensors.values())
+    whole = make(images, model=gan_config(norm="batch"))
+    whole.restore(kept)
+    assert [result.step for result in whole.steps(2)] == [1, 2]
+
+
+def test_weights_that_are_not_trained_stay_so(images, tmp_path):
+    """As of a discriminator that was trained on other images, whose first layers are to stay."""
+    trainers = [make(images) for _ in range(2)]
+    for trainer in trainers:
+        trainer.model.discriminator.layers[0].requires_grad_(False)
+    still = trainers[0].model.discriminator.layers[0].weight
+    before = still.detach().clone()
+    list(trainers[0].steps(2))
+    assert not still.requires_grad and torch.equal(still, before)
+    trainers[1].restore(load_checkpoint(trainers[0].save(tmp_path / "checkpoint.safetensors")))
+    for trainer in trainers:
+        list(trainer.steps(4))
+    assert torch.equal(*(weights(trainer) for trainer in trainers))
 
 
 def test_logs_hold_losses_logits_penalties_and_samples(images, tmp_path):

@@ -5,13 +5,14 @@ import signal
 
 import pytest
 import torch
-from latent_models import VAE_QUICK, differing, run_vae, vae_config
+from latent_models import VAE_QUICK, Poisoned, differing, run_vae, vae_config
 from torch.nn import functional as F
 
 from genfast import Stream, normal_noise
 from genfast.models import VAE
 from genfast.random import mix_seed
 from genfast.training import (
+    TrainingDiverged,
     TrainingInterrupted,
     VAECheckpoint,
     VAETrainer,
@@ -19,7 +20,7 @@ from genfast.training import (
     load_checkpoint,
     sample_latents,
 )
-from genfast.training.base import initialised
+from genfast.training.setup import initialised
 
 
 def make(images, fused=True, model=None, **config):
@@ -55,6 +56,15 @@ def test_run_resumed_after_ctrl_c_has_the_bits_of_an_uninterrupted_one(images, t
     assert (found.best_loss, found.best_step, found.misses) == (
         expected.best_loss, expected.best_step, expected.misses,
     )  # fmt: skip
+
+
+def test_divergence_keeps_the_last_good_state(images, tmp_path):
+    """Running statistics among it, which a forward pass changes before the loss is known."""
+    with pytest.raises(TrainingDiverged, match=r"the loss is nan .* at step 2"):
+        run_vae(Poisoned(images, 2), tmp_path, model=vae_config("conv"), config=VAE_QUICK | {"validation": 0.0})
+    kept = load_checkpoint(tmp_path, VAECheckpoint)
+    assert kept.step == 1
+    assert all(tensor.isfinite().all() for tensor in kept.tensors.values())
 
 
 @pytest.mark.parametrize("validation", [0.25, 0.0])
@@ -144,6 +154,9 @@ def test_what_does_not_fit_is_refused(images):
         make(images, reconstruction="bce_logits")
     with pytest.raises(ValueError, match="the model has 2 classes, but the images have 3"):
         make(images, model=vae_config(classes=2))
+    # Not in the last step, which fits them.
+    with pytest.raises(ValueError, match=r"the model's 16 components need as many images .* at least 2, got 15"):
+        make(images, model=vae_config(components=16))
     for field, value in (("beta", -1.0), ("validation", 1.0), ("patience", 0), ("reconstruction", "ssim")):
         with pytest.raises(ValueError, match=f"VAETrainingConfig: {field} must be"):
             VAETrainingConfig(**{field: value})
