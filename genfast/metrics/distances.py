@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from genfast.metrics.statistics import Statistics
+from genfast.metrics.statistics import Statistics, check_finite
 
 
 class Estimate(NamedTuple):
@@ -48,7 +48,7 @@ def frechet_distance(real: Statistics | Tensor, generated: Statistics | Tensor) 
         generated: likewise.
 
     Raises:
-        ValueError: for fewer than two images, or features of different lengths.
+        ValueError: for fewer than two images, and features of different lengths or not finite.
     """
     real, generated = _pair("frechet_distance", real, generated, least=2)
     network = nn.Identity()
@@ -60,8 +60,8 @@ def frechet_distance(real: Statistics | Tensor, generated: Statistics | Tensor) 
             setattr(metric, f"{name}_features_cov_sum", found.products)
             setattr(metric, f"{name}_features_num_samples", torch.tensor(found.count))
         metric.orig_dtype = torch.float64
-        # Rounding may lead below zero, where no distance is.
-        return max(0.0, float(metric.compute()))
+        # Rounding may lead below zero, where no distance is. A NaN stays.
+        return max(float(metric.compute()), 0.0)
 
 
 def kernel_distance(
@@ -80,7 +80,7 @@ def kernel_distance(
         seed: of the choice of the subsets.
 
     Raises:
-        ValueError: for fewer than two images, or features of different lengths.
+        ValueError: for fewer than two images, and features of different lengths or not finite.
     """
     real, generated = _pair("kernel_distance", real, generated, least=2)
     if subsets < 1 or subset_size < 2:
@@ -109,7 +109,7 @@ def inception_score(logits: Statistics | Tensor, *, splits: int = 10, seed: int 
         seed: of the split.
 
     Raises:
-        ValueError: for no images, or statistics without logits.
+        ValueError: for no images, statistics without logits, and logits of which no probabilities can be made.
     """
     values = logits.logits if isinstance(logits, Statistics) else logits
     if values is None or values.dim() != 2 or not len(values):
@@ -119,6 +119,7 @@ def inception_score(logits: Statistics | Tensor, *, splits: int = 10, seed: int 
         raise ValueError(f"inception_score: splits must be at least 1, got {splits}")
     # The smallest probability that a mean over images may take without its logarithm being infinite.
     values = values.double().log_softmax(1).clamp_min(-700.0)
+    check_finite("inception_score", "the logits' probabilities", values)
     with _torchmetrics("inception", seed) as inception:
         metric = inception.InceptionScore(feature=nn.Identity(), splits=min(splits, len(values)))
         metric.update(values)

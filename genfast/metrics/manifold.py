@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from genfast.metrics.statistics import Statistics
+from genfast.metrics.statistics import Statistics, check_finite
 
 
 class PrecisionRecall(NamedTuple):
@@ -35,7 +35,7 @@ def precision_recall(
         block: images whose distances are in memory at once.
 
     Raises:
-        ValueError: for a set of at most ``neighbours`` images, or features of different lengths.
+        ValueError: for a set of at most ``neighbours`` images, and features of different lengths or not finite.
     """
     sets = [(found.features if isinstance(found, Statistics) else found).double() for found in (real, generated)]
     if neighbours < 1 or block < 1:
@@ -46,6 +46,7 @@ def precision_recall(
                 f"precision_recall: {name} must be features [N, D] of more than {neighbours} images, "
                 f"got {list(found.shape)}"
             )
+        check_finite("precision_recall", name, found)
     if sets[0].shape[1] != sets[1].shape[1]:
         raise ValueError(
             f"precision_recall: the features must have the same length, got {sets[0].shape[1]} and {sets[1].shape[1]}"

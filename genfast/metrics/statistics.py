@@ -41,12 +41,19 @@ class Statistics:
 
     @classmethod
     def of(cls, features: Tensor, logits: Tensor | None = None) -> Statistics:
-        """Those of all ``features`` ``[N, D]``."""
+        """Those of all ``features`` ``[N, D]``. Raises ValueError for others, and for values that are not finite."""
         if not isinstance(features, Tensor) or features.dim() != 2 or not features.is_floating_point():
             got = f"{features.dtype} {list(features.shape)}" if isinstance(features, Tensor) else type(features)
             raise ValueError(f"Statistics: features must be a tensor of floats [N, D], got {got}")
+        check_finite("Statistics", "features", features)
         wide = features.double()
         return cls(len(features), wide.sum(0), wide.T @ wide, features, logits)
+
+
+def check_finite(op: str, name: str, values: Tensor) -> None:
+    """Raise ValueError for values that are not finite: every measure would make something else of them."""
+    if not values.isfinite().all():
+        raise ValueError(f"{op}: {name} must be finite, got some that are not")
 
 
 def statistics(
@@ -81,8 +88,7 @@ def statistics(
             try:
                 return _read(path)
             except ValueError as error:
-                message = f"{error}; computed anew"
-                (report or (lambda text: warnings.warn(text, stacklevel=3)))(message)
+                tell_corrupt(error, report)
     found = _compute(images, extractor, kept, batch_size, progress)
     if path is not None:
         tensors = {"total": found.total, "products": found.products, "features": found.features}
@@ -90,6 +96,11 @@ def statistics(
             tensors["logits"] = found.logits
         save_tensors(path, tensors, {"count": found.count}, _FORMAT)
     return found
+
+
+def tell_corrupt(error: Exception, report: Callable[[str], object] | None) -> None:
+    """Say that a file of the cache is ``error``: to ``report``, or as a warning."""
+    (report or (lambda text: warnings.warn(text, stacklevel=4)))(f"{error}; computed anew")
 
 
 def _read(path: Path) -> Statistics:

@@ -13,8 +13,9 @@ from torch import Tensor
 from genfast.data import Images, TensorImages, load
 from genfast.metrics import Quality, inception, quality, statistics
 from genfast.models import UNetConfig
-from genfast.training import load_checkpoint, sample_images, sample_latents
+from genfast.training import load_checkpoint, sample_images
 from genfast.training.judge import Judge
+from genfast.training.sampling import single_images
 
 FOLDER = "folder:"
 
@@ -82,7 +83,7 @@ def evaluation(
         beside = statistics(real, extractor, cache=cache, batch_size=how.batch_size, progress=progress, report=report)
         found = statistics(generated, extractor, batch_size=how.batch_size, progress=progress)
         return Evaluation(source, data, features, quality(beside, found))
-    judge = Judge(real, cache=cache)
+    judge = Judge(real, cache=cache, report=report)
     pixels = generated[range(len(generated))][0]
     verdict = judge.verdict(pixels, labels)
     return Evaluation(
@@ -107,9 +108,7 @@ def _generated(source: str, state: Any, how: Sampling, real: Images, progress: b
             labels=labels, guidance=how.guidance, batch_size=how.batch_size, progress=progress,
         )  # fmt: skip
     else:
-        images = sample_latents(model, seeds=range(count), labels=labels, batch_size=how.batch_size)
-        # Frames of sequences are judged one by one.
-        images = images.reshape(-1, *images.shape[-3:])[:count]
+        images = single_images(model, count, labels=labels, batch_size=how.batch_size)
     return TensorImages(images), labels
 
 

@@ -12,6 +12,9 @@ from genfast.data import Images, Shuffle, digits
 from genfast.models import DigitClassifier
 from genfast.random import mix_seed
 
+_AT_ONCE = 1024
+"""Images that :func:`recognition` looks at in one pass."""
+
 
 @dataclass(frozen=True)
 class Recognition:
@@ -45,7 +48,8 @@ def train_classifier(
         torch.manual_seed(mix_seed(seed))
         model = DigitClassifier(size, channels, images.classes + 1)
         optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
-        steps = epochs * len(images) // batch_size
+        # Of few images a batch holds several epochs.
+        steps = max(epochs, epochs * len(images) // batch_size)
         rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps + 1)
         batches = Shuffle(len(images), seed).batches(batch_size)
         for _ in range(steps):
@@ -69,12 +73,13 @@ def _shifted(pixels: Tensor) -> Tensor:
 
 def _no_digits(pixels: Tensor) -> Tensor:
     """Images that are no digits though their pixels look alike, one for every four of ``pixels``."""
-    noise, noisy, shuffled = pixels[: len(pixels) // 4].chunk(3)
-    width = pixels.shape[3]
+    count, width = len(pixels) // 4, pixels.shape[3]
+    third = -(-count // 3)
+    noise, noisy, shuffled = pixels[:third], pixels[third : 2 * third], pixels[2 * third : count]
     return torch.cat([
         torch.randn_like(noise).mul(0.3 + torch.rand(len(noise), 1, 1, 1)).clamp(-1, 1),
         (noisy + (0.7 + torch.rand(len(noisy), 1, 1, 1)) * torch.randn_like(noisy)).clamp(-1, 1),
-        shuffled.flatten(2)[:, :, torch.randperm(shuffled[0, 0].numel())].unflatten(2, (-1, width)),
+        shuffled.flatten(2)[:, :, torch.randperm(pixels[0, 0].numel())].unflatten(2, (-1, width)),
     ])  # fmt: skip
 
 
@@ -85,7 +90,9 @@ def recognition(
     """The share of ``images`` ``[B, C, H, W]`` that ``model`` recognises as a digit with more than ``confidence``."""
     if not len(images):
         raise ValueError("recognition: images must hold at least one image, got none")
-    probabilities = model(images.float()).softmax(dim=1)[:, :-1]
+    # In parts, for activations are many times as large as the images.
+    parts = [model(part.float()).softmax(dim=1)[:, :-1] for part in images.split(_AT_ONCE)]
+    probabilities = torch.cat(parts)
     best, found = probabilities.max(dim=1)
     sure = best > confidence
     counts = torch.bincount(found[sure], minlength=probabilities.shape[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import Tensor
 from genfast._files import loading_tensors, save_tensors
 from genfast.data import Images, TensorImages
 from genfast.metrics import Quality, digit_features, quality, statistics
-from genfast.metrics.statistics import fingerprint
+from genfast.metrics.statistics import fingerprint, tell_corrupt
 from genfast.models import DigitClassifier
 from genfast.training.classifier import Recognition, recognition, train_classifier
 
@@ -48,19 +49,24 @@ class Judge:
         images: real images with labels.
         cache: a folder that keeps the classifier and the statistics of the images; None keeps nothing.
         epochs: of the classifier's training.
+        report: told of a corrupt file in the cache, which is made anew; by default that is a warning.
 
-    Raises ValueError for images without labels.
+    Raises ValueError for images without labels, and of a size that the classifier cannot take.
     """
 
-    def __init__(self, images: Images, *, cache: str | Path | None = None, epochs: int = 15) -> None:
+    def __init__(
+        self, images: Images, *, cache: str | Path | None = None, epochs: int = 15,
+        report: Callable[[str], object] | None = None,
+    ) -> None:  # fmt: skip
         pixels, labels = images[range(len(images))]
         if labels is None or images.class_names is None:
             raise ValueError("Judge: images must have labels; for others take the features of Inception")
         self.pixels, self.labels, self.cache = pixels, labels, cache
         last = torch.arange(len(images)) % 5 == 0
-        self.classifier = self._classifier(TensorImages(pixels[~last], labels[~last], images.class_names), epochs)
+        trained = TensorImages(pixels[~last], labels[~last], images.class_names)
+        self.classifier = self._classifier(trained, epochs, report)
         self.extractor = digit_features(self.classifier)
-        self.real = statistics(pixels, self.extractor, cache=cache)
+        self.real = statistics(pixels, self.extractor, cache=cache, report=report)
         self.unseen: Recognition = recognition(self.classifier, pixels[last], labels[last])
 
     def verdict(self, images: Tensor, labels: Tensor | None = None) -> Verdict:
@@ -81,19 +87,22 @@ class Judge:
         present = sum(count >= LEAST_SHARE * total and count > 0 for count in seen.counts)
         return Verdict(seen.share, seen.agreement, present, max(seen.counts) / total, found)
 
-    def _classifier(self, images: TensorImages, epochs: int) -> DigitClassifier:
+    def _classifier(
+        self, images: TensorImages, epochs: int, report: Callable[[str], object] | None
+    ) -> DigitClassifier:  # fmt: skip
         if self.cache is None:
             return train_classifier(images, epochs=epochs)
         labels = b"" if images.labels is None else images.labels.numpy().tobytes()
         name = hashlib.sha256(f"{fingerprint(images)} {epochs} ".encode() + labels).hexdigest()[:32]
         path = Path(self.cache, f"classifier-{name}.safetensors")
         model = DigitClassifier(images.shape[1], images.shape[0], (images.classes or 0) + 1).requires_grad_(False)
-        try:
-            with loading_tensors(path, _FORMAT, "classifier") as (_, tensors):
-                model.load_state_dict(tensors)
-            return model.eval()
-        # Missing, or broken: it is made anew either way.
-        except (ValueError, RuntimeError):
-            model = train_classifier(images, epochs=epochs)
-            save_tensors(path, model.state_dict(), {}, _FORMAT)
-            return model
+        if path.exists():
+            try:
+                with loading_tensors(path, _FORMAT, "classifier") as (_, tensors):
+                    model.load_state_dict(tensors)
+                return model.eval()
+            except (ValueError, RuntimeError) as error:
+                tell_corrupt(error, report)
+        model = train_classifier(images, epochs=epochs)
+        save_tensors(path, model.state_dict(), {}, _FORMAT)
+        return model

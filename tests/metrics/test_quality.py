@@ -134,6 +134,22 @@ def test_sets_that_cannot_be_compared_are_refused(measure):
         measure(many, torch.randn(9, 3, 2))
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_features_that_are_no_numbers_are_refused(value):
+    """A distance of NaN would come out as 0, which is the best there is."""
+    good, bad = torch.randn(9, 3), torch.randn(9, 3)
+    bad[4, 1] = value
+    for measure in (frechet_distance, kernel_distance, precision_recall):
+        for sets in ((good, bad), (bad, good)):
+            with pytest.raises(ValueError, match="must be finite, got some that are not"):
+                measure(*sets)
+    with pytest.raises(ValueError, match="inception_score: the logits' probabilities must be finite"):
+        inception_score(bad)
+    # A class that is out of the question is none of them.
+    good[:, 0] = -math.inf
+    assert 1.0 <= inception_score(good).mean <= 2.0
+
+
 def test_bad_numbers_are_refused():
     features = torch.randn(9, 3)
     with pytest.raises(ValueError, match="subsets must be at least 1 and subset_size at least 2, got 0 and 5"):

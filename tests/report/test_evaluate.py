@@ -68,6 +68,18 @@ def test_checkpoints_of_every_kind_are_judged(checkpoints, name, call, tmp_path)
     assert again.quality.fid == pytest.approx(found["quality"]["fid"], rel=1e-6)
 
 
+def test_a_corrupt_classifier_is_reported_and_made_anew(tmp_path):
+    first = judge.Judge(digits(), cache=tmp_path)
+    (path,) = tmp_path.glob("classifier-*")
+    path.write_bytes(path.read_bytes()[:-9])
+    told = []
+    again = judge.Judge(digits(), cache=tmp_path, report=told.append)
+    assert len(told) == 1 and path.name in told[0] and told[0].endswith("; computed anew")
+    assert again.unseen == first.unseen
+    judge.Judge(digits(), cache=tmp_path, report=told.append)
+    assert len(told) == 1
+
+
 def test_images_of_a_folder_are_judged_against_labelled_ones(tmp_path, call):
     pixels, labels = digits()[range(60)]
     for k, (image, label) in enumerate(zip(pixels, labels, strict=True)):

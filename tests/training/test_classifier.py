@@ -40,6 +40,27 @@ def test_what_is_no_digit_is_not_recognised(classifier, split):
         assert recognition(classifier, images).share < 0.05
 
 
+def test_many_images_are_seen_in_parts(classifier, split):
+    """Or the activations of a set such as MNIST would take gigabytes."""
+    seen = []
+    hook = classifier.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    pixels, labels = split[0]
+    found = recognition(classifier, pixels, labels)
+    hook.remove()
+    assert seen == [1024, 376]
+    parts = [recognition(classifier, pixels[k::2], labels[k::2]) for k in (0, 1)]
+    assert found.counts == tuple(map(sum, zip(*(part.counts for part in parts), strict=True)))
+    assert found.agreement == pytest.approx(sum(part.agreement for part in parts) / 2)
+
+
+@pytest.mark.parametrize("batch_size", [1, 8, 16])
+def test_few_images_and_small_batches_are_learned_from(split, batch_size):
+    pixels, labels = split[0]
+    images = TensorImages(pixels[:10], labels[:10], [str(d) for d in range(10)])
+    seen = recognition(train_classifier(images, epochs=60, batch_size=batch_size), images.pixels, images.labels)
+    assert seen.agreement > 0.8
+
+
 def test_bad_arguments_are_refused(classifier):
     with pytest.raises(ValueError, match="images must have labels"):
         train_classifier(TensorImages(torch.zeros(4, 1, 8, 8)))
