@@ -23,9 +23,7 @@ def folded(network: nn.Module) -> nn.Module:
     Weights that cannot be read, as those on a GPU, are folded anew at each call. A network without batch norms or
     dropout is returned as it is.
     """
-    if not any(
-        isinstance(m, (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)) for m in network.modules()
-    ):
+    if not any(isinstance(m, _MODAL) for m in network.modules()):
         return network
     state = _state(network)
     found = _folded.get(network)

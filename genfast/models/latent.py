@@ -113,6 +113,8 @@ def direction(latents: Tensor, labels: Tensor, method: str = "mean", *, steps: i
     if method not in METHODS:
         raise ValueError(f"direction: method must be one of {', '.join(METHODS)}, got {method!r}")
     has = labels.bool()
+    if not torch.equal(has.to(labels.dtype), labels):
+        raise ValueError(f"direction: labels must be bool, or 0 and 1, got {labels.dtype} with other values")
     if not has.any() or has.all():
         raise ValueError(f"direction: labels must be of both kinds, got {int(has.sum())} of {len(has)} with it")
     z = latents.detach().double()

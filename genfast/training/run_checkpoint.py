@@ -132,8 +132,10 @@ def load_checkpoint(path: str | Path, kind: type[RunCheckpoint] | None = None) -
     if kind is not None and found not in (None, kind):
         assert found is not None
         raise ValueError(f"{path}: a checkpoint of a {found.WHAT}, expected one of a {kind.WHAT}")
-    kind = kind or found or next(iter(_kinds.values()))
-    with loading_tensors(path, kind.FORMAT, f"genfast {kind.WHAT}") as (state, tensors):
+    kind = kind or found
+    known, what = (" or ".join(_kinds), "training run") if kind is None else (kind.FORMAT, kind.WHAT)
+    with loading_tensors(path, known, f"genfast {what}") as (state, tensors):
+        assert kind is not None
         return kind.from_state(state, tensors)
 
 

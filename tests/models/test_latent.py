@@ -100,6 +100,7 @@ def test_what_is_refused(vae, tmp_path):
         (lambda: latent.walk(vae, stops=1), "stops must be at least 2 and frames at least 1, got 1 and 8"),
         (lambda: latent.direction(z, has[:3]), r"got \[4, 6\] and \[3\]"),
         (lambda: latent.direction(z, torch.ones(4)), "labels must be of both kinds, got 4 of 4"),
+        (lambda: latent.direction(z, torch.arange(4)), "labels must be bool, or 0 and 1, got torch.int64 with other"),
         (lambda: latent.direction(z, has, "svm"), "method must be one of mean, logistic, got 'svm'"),
         (lambda: save_gif(tmp_path / "a.png", torch.zeros(2, 1, 8, 8)), "suffix must be .gif, got '.png'"),
         (lambda: save_gif(tmp_path / "a.gif", torch.zeros(2, 1, 8, 8), seconds=0), "seconds must be at least 0.01"),

@@ -211,6 +211,11 @@ BAD = [
     ({"logits_real": None}, ValueError, "logits_real must be given for kind 'non_saturating' and side 'discriminator'"),
     ({"logits_real": [X, X], "logits_fake": [X]}, ValueError, "must have the scales of logits_fake, 1, got 2"),
     ({"logits_real": X[:0], "logits_fake": X[:0]}, ValueError, r"logits_fake must not be empty, got shape \[0, 3\]"),
+    (
+        {"logits_real": [X, X[:1]], "logits_fake": [X, X[:1]]},
+        ValueError,
+        "the scales of logits_fake must be of one batch, got 2 and 1 samples",
+    ),
     ({"logits_fake": X.int()}, TypeError, "logits_fake must be a floating point tensor"),
     ({"weight": torch.ones(5)}, ValueError, "weight must be a number or hold one value per sample"),
     ({"label_smoothing": 0.1}, ValueError, "label_smoothing is for kind 'bce', got kind 'non_saturating'"),

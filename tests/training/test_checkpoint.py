@@ -8,6 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from genfast.models import GAN, GANConfig
 from genfast.training import load_checkpoint, save_checkpoint
 
 
@@ -103,6 +104,12 @@ def test_plain_safetensors_is_refused(tmp_path):
     safetensors.torch.save_file({"weight": torch.zeros(2)}, tmp_path / "x.safetensors")
     with pytest.raises(ValueError, match="a safetensors file, but not a checkpoint"):
         load_checkpoint(tmp_path / "x.safetensors")
+
+
+def test_a_model_without_its_run_is_refused(tmp_path):
+    path = GAN(GANConfig.digits("mlp_gan")).save(tmp_path / "gan.safetensors")
+    with pytest.raises(ValueError, match=r"of a genfast training run: its format is genfast.gan, not genfast.diff"):
+        load_checkpoint(path)
 
 
 def test_missing_file_is_refused(tmp_path):

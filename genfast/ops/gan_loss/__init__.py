@@ -80,7 +80,8 @@ def gan_loss(
 
     Args:
         logits_real: r ``[B, ...]``, of any shape: float32, float16, bfloat16, or float64 (plain PyTorch); or a
-            sequence of such tensors, one per scale. May be None for the generator, but for relativistic kinds.
+            sequence of such tensors of one batch, one per scale. May be None for the generator, but for relativistic
+            kinds.
         logits_fake: f, like ``logits_real``.
         kind, side: which loss, and whose: ``"discriminator"`` or ``"generator"``.
         label_smoothing: in [0, 1), for ``"bce"``. One-sided: fake labels stay 0, and the generator's 1.
@@ -222,6 +223,9 @@ def _scales(real: Any, fake: Any, options: Options) -> tuple[list[Tensor | None]
         _check.batched("gan_loss", "logits_fake", one_fake)
         if one_fake.numel() == 0:
             raise ValueError(f"gan_loss: logits_fake must not be empty, got shape {list(one_fake.shape)}")
+        if one_fake.shape[0] != fakes[0].shape[0]:
+            counts = f"{fakes[0].shape[0]} and {one_fake.shape[0]}"
+            raise ValueError(f"gan_loss: the scales of logits_fake must be of one batch, got {counts} samples")
         if one_real is not None:
             _check.like("gan_loss", "logits_real", one_real, one_fake, "logits_fake")
             _check.same_dtype("gan_loss", "logits_real", one_real, one_fake, "logits_fake")
