@@ -24,7 +24,9 @@ class Generator(FusedModel):
             self.layers = nn.Sequential(*inner, LinearAct(config.hidden[-1], pixels, act="tanh"))
         else:
             latent = config.latent + (config.embedding if config.classes else 0)
-            self.layers = trunks.up(latent, config.image_size, config.channels, config.in_channels, "batch", "tanh")
+            self.layers = trunks.up(
+                latent, config.image_size, config.channels, config.in_channels, "batch", "tanh", config.depth
+            )
             trunks.initialise(self.layers)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:

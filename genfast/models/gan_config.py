@@ -22,6 +22,8 @@ class GANConfig(LatentConfig):
         in_channels: channels of the images.
         latent: length of a latent.
         channels: width of the convolutions beside the images; every level further in has twice as many.
+        depth: 3x3 convolutions after each doubling of the size in the generator, where small images leave it with few
+            layers. 0 is the network of Radford et al. 2016.
         hidden: widths of the linear layers of an mlp_gan's generator; the discriminator has them in reverse.
         dropout: dropout in the discriminator of an mlp_gan.
         norm: norm in the discriminator: batch, none or group. Penalties on the gradient of single images need none or
@@ -39,6 +41,7 @@ class GANConfig(LatentConfig):
     in_channels: int = 3
     latent: int = 100
     channels: int = 64
+    depth: int = 0
     hidden: tuple[int, ...] = (256, 512, 1024)
     dropout: float = 0.3
     norm: str = "batch"
@@ -51,6 +54,7 @@ class GANConfig(LatentConfig):
         self._check_choice("kind", KINDS)
         self._check_network(convolutional=self.kind != "mlp_gan")
         self._check_ints({"frames": self.frames}, least=2)
+        self._check_ints({"depth": self.depth}, least=0)
         self._check_number("step")
         self._check_number("dropout", 1.0)
         if self.dropout == 1:

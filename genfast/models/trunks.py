@@ -49,8 +49,20 @@ def _normed(layer: ConvAct2d | ConvTransposeAct2d, norm: str, act: str) -> list[
     return [layer, GroupNormAct(math.gcd(layer.out_channels, _GROUPS), layer.out_channels, act=act)]
 
 
-def up(latent: int, image_size: int, channels: int, out_channels: int, norm: str, out_act: str) -> nn.Sequential:
-    """Latents ``[B, latent, 1, 1]`` -> ``[B, out_channels, image_size, image_size]``; ReLU inside."""
+def _same(width: int, count: int, norm: str, act: str) -> list[nn.Module]:
+    """``count`` 3x3 convolutions that keep size and width, each with norm and activation."""
+    bias, inner = _without(norm, act)
+    layers = [ConvAct2d(width, width, 3, padding=1, bias=bias, act=inner) for _ in range(count)]
+    return [module for layer in layers for module in _normed(layer, norm, act)]
+
+
+def up(
+    latent: int, image_size: int, channels: int, out_channels: int, norm: str, out_act: str, depth: int = 0
+) -> nn.Sequential:
+    """Latents ``[B, latent, 1, 1]`` -> ``[B, out_channels, image_size, image_size]``; ReLU inside.
+
+    Each doubling of the size is followed by ``depth`` 3x3 convolutions, of which the very last makes the image.
+    """
     first, *rest = widths(channels, image_size)[::-1]
     bias, act = _without(norm, "relu")
     start = image_size >> (len(rest) + 1)
@@ -58,8 +70,13 @@ def up(latent: int, image_size: int, channels: int, out_channels: int, norm: str
     width = first
     for wanted in rest:
         layers += _normed(ConvTransposeAct2d(width, wanted, 4, 2, 1, bias=bias, act=act), norm, "relu")
+        layers += _same(wanted, depth, norm, "relu")
         width = wanted
-    return nn.Sequential(*layers, ConvTransposeAct2d(width, out_channels, 4, 2, 1, act=out_act))
+    if not depth:
+        return nn.Sequential(*layers, ConvTransposeAct2d(width, out_channels, 4, 2, 1, act=out_act))
+    layers += _normed(ConvTransposeAct2d(width, width, 4, 2, 1, bias=bias, act=act), norm, "relu")
+    layers += _same(width, depth - 1, norm, "relu")
+    return nn.Sequential(*layers, ConvAct2d(width, out_channels, 3, padding=1, act=out_act))
 
 
 def down(in_channels: int, image_size: int, channels: int, norm: str) -> nn.Sequential:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 
 import pytest
 import safetensors.torch
@@ -15,6 +16,7 @@ from genfast.models import GAN, VAE, GANConfig, VAEConfig
 from genfast.nn import FusedModule
 
 GANS = {kind: GANConfig.digits(kind) for kind in ("mlp_gan", "dcgan", "conditional_gan", "sequence_gan")}
+GANS["deep"] = GANConfig(image_size=8, in_channels=1, latent=12, channels=8, depth=2)
 GANS["group"] = GANConfig(image_size=16, latent=8, channels=8, norm="group")
 VAES = {
     "mlp": VAEConfig.digits("mlp"),
@@ -136,6 +138,17 @@ def test_seeds_give_the_same_latents_in_any_batch(config):
     assert samples.shape[-3:] == config.shape
 
 
+def test_depth_adds_convolutions_to_the_generator_alone():
+    def convolutions(network: nn.Module) -> int:
+        return sum(isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)) for module in network.modules())
+
+    config = GANConfig(image_size=32, latent=16, channels=8)
+    models = [GAN(replace(config, depth=depth)) for depth in (0, 1, 2)]
+    # The size doubles three times.
+    assert [convolutions(model.generator) - convolutions(models[0].generator) for model in models] == [0, 3, 6]
+    assert len({convolutions(model.discriminator) for model in models}) == 1
+
+
 def test_the_path_of_a_sequence_is_continuous_and_every_frame_normal():
     config = GANConfig(kind="sequence_gan", image_size=8, latent=50, channels=4, frames=5, step=0.1)
     z = make(config).latents(4000, 0)
@@ -227,7 +240,7 @@ def test_bad_files_are_refused(saved, tmp_path):
     state = json.loads(metadata["state"])
     for change, message in (({"channels": 32}, "the weights do not fit the model: size mismatch"),
                             ({"kind": "other"}, "kind must be one of mlp_gan, dcgan, conditional_gan, sequence_gan"),
-                            ({"depth": 3}, "unknown fields")):  # fmt: skip
+                            ({"breadth": 3}, "unknown fields")):  # fmt: skip
         text = json.dumps({**state, "config": {**state["config"], **change}})
         safetensors.torch.save_file(tensors, tmp_path / "other", {**metadata, "state": text})
         with pytest.raises(ValueError, match=message):
@@ -252,6 +265,7 @@ def test_config_round_trips_through_json(config, tmp_path):
         (GANConfig, {"dropout": 1.0}, r"dropout must be a number in \[0, 1\)"),
         (GANConfig, {"classes": 10}, "classes must be None for a dcgan, got 10"),
         (GANConfig, {"kind": "conditional_gan"}, "classes must be given for a conditional_gan, got None"),
+        (GANConfig, {"depth": -1}, "depth must be an int of at least 0, got -1"),
         (GANConfig, {"frames": 1}, "frames must be an int of at least 2, got 1"),
         (GANConfig, {"step": float("nan")}, "step must be a number"),
         (VAEConfig, {"kind": "vae"}, "kind must be one of mlp, conv"),
