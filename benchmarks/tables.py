@@ -4,7 +4,8 @@
 
 A table stands between ``<!-- bench:begin NAME -->`` and ``<!-- bench:end -->``. NAME is ``goals``, or
 ``goals-<family>`` for those of one family, or ``digest``, the range of their speed-ups for each op and baseline, or
-an op with an optional baseline: ``sampler_step``, ``sampler_step/compile``. The records are
+``shares-<op>``, which ops its cases' time goes into, or an op with an optional baseline: ``sampler_step``,
+``sampler_step/compile``. The records are
 benchmarks/results/<machine>/*.json, JSON lines; of several about the same case and baseline the last counts.
 """
 
@@ -75,6 +76,7 @@ def _goals(family: str, records: Sequence[Record]) -> str:
     return f"{body}\n{_newest(used)}.\n"
 
 
+_MOST_OF_IT = 0.9
 _DIGEST_HEADER = ("op", "beside", "smallest", "largest", "goals met")
 
 
@@ -96,12 +98,31 @@ def _digest(records: Sequence[Record]) -> str:
     return f"{report.markdown(_DIGEST_HEADER, rows)}\n{_newest(records)}.\n"
 
 
+def _shares(op: str, records: Sequence[Record]) -> str:
+    """For each case of an op, the ops inside it that take most of its time, up to nine tenths of it."""
+    cases = {r.case: r for r in records if r.op == op and r.op_shares}
+    if not cases:
+        raise TableError(f"no record has the shares of the ops in {op!r}")
+    rows = []
+    for case, r in cases.items():
+        parts, seen = [], 0.0
+        for name, share in (r.op_shares or {}).items():
+            parts.append(f"{name} {share:.0%}")
+            seen += share
+            if seen > _MOST_OF_IT:
+                break
+        rows.append((case, report.number(r.median_us), ", ".join(parts)))
+    return f"{report.markdown(('case', 'genfast us', 'share of the time in ops'), rows)}\n{_newest(cases.values())}.\n"
+
+
 def table(name: str, records: Sequence[Record]) -> str:
     """The Markdown of one block, with the machine below it."""
     records = latest(records)
     kind, _, family = name.partition("-")
     if kind == "goals":
         return _goals(family, records)
+    if kind == "shares":
+        return _shares(family, records)
     if name == "digest":
         return _digest(records)
     op, _, baseline = name.partition("/")

@@ -69,6 +69,7 @@ class Case:
             draws noise of another kind; else that contender itself is asked.
         slack: the error may be this many times eager's own, plus one ulp.
         memory: whether the peak memory of every contender is measured too.
+        shares: whether the share of each op in the genfast call is measured too.
     """
 
     op: str
@@ -88,6 +89,7 @@ class Case:
     yardstick: Callable[[Inputs, Tensor | None], Any] | None = None
     slack: float = 2.0
     memory: bool = False
+    shares: bool = False
 
     @property
     def eager(self) -> Contender:

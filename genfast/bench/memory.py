@@ -15,7 +15,7 @@ from torch.profiler import ProfilerActivity, profile
 
 
 @contextmanager
-def _silent_profiler() -> Iterator[None]:
+def silent_profiler() -> Iterator[None]:
     """Without the lines that the profiler's C++ library prints to stderr when it starts and stops."""
     sys.stderr.flush()
     kept, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
@@ -35,7 +35,7 @@ def peak_bytes(function: Callable[[], Any]) -> int:
     """
     function()
     activities = [ProfilerActivity.CPU]
-    with _silent_profiler(), profile(activities=activities, profile_memory=True, acc_events=True) as profiler:
+    with silent_profiler(), profile(activities=activities, profile_memory=True, acc_events=True) as profiler:
         kept = function()
     del kept
     assert profiler.profiler is not None and profiler.profiler.kineto_results is not None

@@ -22,7 +22,8 @@ class Record:
     given) or ``unavailable`` (the baseline cannot run here); ``note`` says why.
     ``share_of_limit`` is the share of the fastest streaming measured beside the case (copy, add or streamed add),
     ``share_of_copy`` that of the copy alone. ``peak_bytes`` is the largest sum of tensors that one call holds
-    beyond its inputs, its results among them.
+    beyond its inputs, its results among them. ``op_shares`` are those of :func:`genfast.bench.shares.shares_of_ops`
+    that are 1 % or more.
     """
 
     op: str
@@ -60,6 +61,7 @@ class Record:
     date: str
     peak_bytes: int | None = None
     baseline_peak_bytes: int | None = None
+    op_shares: dict[str, float] | None = None
 
     def as_json(self) -> str:
         values = asdict(self)

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -17,9 +17,11 @@ from genfast.backend import choose
 from genfast.bench import machine, memory, timing, verify
 from genfast.bench.case import Case, Contender, Inputs, Unavailable
 from genfast.bench.record import FAILED, OK, UNAVAILABLE, Record
+from genfast.bench.shares import shares_of_ops
 
 GENFAST = "genfast"
 LEFT_OUT = "left out of a quick run"
+_LEAST_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -216,7 +218,12 @@ class CaseRun:
             self._verify(built, mine)
             if case.memory:
                 self._measure_memory([mine, *built])
-        return [self._record(mine, one, times) for one in built]
+        found = [self._record(mine, one, times) for one in built]
+        if not case.shares or mine.function is None:
+            return found
+        shares = shares_of_ops(functools.partial(_in_context(mine.function, case, mine.contender), *self.fresh()))
+        large = {name: round(share, 3) for name, share in shares.items() if share >= _LEAST_SHARE}
+        return [replace(record, op_shares=large) for record in found]
 
     def _record(self, mine: _Built, one: _Built, times: dict[str, timing.Timing]) -> Record:
         case, device = self.case, self.settings.device

@@ -112,3 +112,11 @@ def test_a_block_about_nothing_is_an_error(tables, page, text, capsys):
 def test_no_records_is_an_error(tables, page, capsys):
     assert run(tables, page, "--machine", "absent") == 1
     assert "holds no records of absent" in capsys.readouterr().err
+
+
+def test_shares_name_the_ops_that_take_most_of_the_time(tables, base):
+    shares = {"convolution_backward": 0.6, "convolution": 0.35, "add": 0.05}
+    text = tables.table("shares-double", [replace(base, op_shares=shares), replace(base, case="other")])
+    assert "convolution_backward 60%, convolution 35% |" in text and "other" not in text
+    with pytest.raises(tables.TableError, match="no record has the shares"):
+        tables.table("shares-double", [base])

@@ -139,7 +139,7 @@ def training_case(name: str, setting: _Setting, device: torch.device) -> Case:
 
     return Case(
         op="training", variant=name, shape=setting.shape, mode="forward_backward", make=make, call=call, truth=truth,
-        baselines=tuple(baselines), bytes=0, flops=_flops(setting), slack=_SLACK,
+        baselines=tuple(baselines), bytes=0, flops=_flops(setting), slack=_SLACK, shares=True,
     )  # fmt: skip
 
 
