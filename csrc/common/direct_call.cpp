@@ -206,6 +206,12 @@ bool DirectArguments::table(PyObject* object, DLTensor& t) const {
   return true;
 }
 
+bool DirectArguments::values(PyObject* object, DLTensor& t, DType& dtype) const {
+  if (!view(object, t) || !floating(t.dtype, dtype)) return false;
+  t.data = start(t);
+  return true;
+}
+
 bool DirectArguments::integer(PyObject* object, int64_t& value) {
   if (!PyLong_Check(object) || PyBool_Check(object)) return false;
   int overflow = 0;

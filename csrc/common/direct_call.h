@@ -41,6 +41,8 @@ class DirectArguments {
   bool index(PyObject* object, const int64_t*& pointer, int64_t& value) const;
   // A contiguous float32 tensor of any shape.
   bool table(PyObject* object, DLTensor& view) const;
+  // A floating point tensor of any shape and strides.
+  bool values(PyObject* object, DLTensor& view, DType& dtype) const;
   static bool integer(PyObject* object, int64_t& value);
   // An int in [0, 2^32).
   static bool stream(PyObject* object, uint32_t& value);

@@ -12,7 +12,7 @@ from genfast import registry
 from genfast.backend import cuda_library, current_stream, native
 from genfast.ops import _activation, _check
 from genfast.ops._check import DTYPE_CODES, STORAGE
-from genfast.ops.group_norm_act import calls, reference
+from genfast.ops.group_norm_act import reference
 from genfast.ops.group_norm_act.arguments import (
     dense,
     dense_parameters,
@@ -69,16 +69,13 @@ def group_norm_act(
     Raises:
         TypeError, ValueError: for wrong types, shapes, devices or an unknown activation.
     """
-    key, given = None, (weight, bias, scale, shift)
-    if registry.is_plain(x, *given):
-        try:
-            key = calls.key_of(x, given, groups, eps, act, act_param)
-            call = calls.known.get(key)
-        except (AttributeError, TypeError):
-            # What is no tensor, or has no hash, is complained of below.
-            key = call = None
-        if call is not None:
-            return call(x, *given)
+    activation = _activation.find(_NAME, act)
+    param = activation.param if act_param is None else float(act_param)
+    if registry.takes_direct_calls():
+        recorded = torch.is_grad_enabled()
+        out = native.group_norm_act_direct(recorded, x, groups, weight, bias, eps, activation.code, param, scale, shift)
+        if out is not None:
+            return out
     _check.floating(_NAME, "x", x)
     if x.dim() < 2:
         raise ValueError(f"{_NAME}: x must have dimensions [N, C, ...], got shape {list(x.shape)}")
@@ -94,12 +91,7 @@ def group_norm_act(
         scale = _modulation("scale", scale, x)
     if shift is not None:
         shift = _modulation("shift", shift, x)
-    activation = _activation.find(_NAME, act)
-    param = activation.param if act_param is None else float(act_param)
-    views = weight, bias, scale, shift
-    if key is not None:
-        calls.remember(key, x, given, views, groups, eps, activation.code, param)
-    return normalise(x, *views, None, None, groups, eps, activation.code, param, False)[0]
+    return normalise(x, weight, bias, scale, shift, None, None, groups, eps, activation.code, param, False)[0]
 
 
 def normalise(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
