@@ -67,6 +67,19 @@ def test_a_sample_does_not_depend_on_its_batch(channels_last, generator):
     assert torch.equal(group_norm_act(x, 3), alone)
 
 
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_activations_far_from_zero_are_those_of_pytorch(channels_last, generator):
+    x = torch.randn(1, 4, 9, 8, generator=generator)
+    if channels_last:
+        x = x.contiguous(memory_format=torch.channels_last)
+    weight = torch.tensor([1.0, 30.0, 1.0, 30.0])
+    for level in (0.0, 90.0, -90.0, 300.0, -300.0, 1e30, -1e30, torch.inf, -torch.inf, torch.nan):
+        bias = torch.full((4,), level)
+        wanted = F.silu(F.group_norm(x.double(), 2, weight.double(), bias.double()))
+        found = group_norm_act(x, 2, weight, bias)
+        torch.testing.assert_close(found.double(), wanted, atol=2e-5, rtol=1e-6, equal_nan=True)
+
+
 def test_forms_of_scale_and_shift(generator):
     x = torch.randn(2, 6, 4, 4, generator=generator)
     both = torch.randn(2, 12, generator=generator)

@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "moments.h"
+#include "silu.h"
 
 namespace genfast::GENFAST_ISA {
 namespace {
@@ -11,6 +12,8 @@ namespace {
 constexpr int64_t kPiece = 4096, kChunk = 16384;
 // Samples of channels_last up to this size are still in the cache when they are read again.
 constexpr int64_t kCachedBytes = 768 << 10;
+// Outputs of this size leave the last cache before the next layer reads them.
+constexpr int64_t kUnread = int64_t{16} << 20;
 constexpr int64_t kGrain = 8192;
 
 // How results are made of x, with the activation built in. What lies `ahead` elements further is asked for meanwhile:
@@ -22,12 +25,25 @@ struct Finish {
                  int64_t ahead);
 };
 
+// Two vectors side by side: the chain of operations on one is longer than what the processor looks ahead.
 template <Activation A, class T>
 void finish_run(const T* x, T* out, int64_t n, const Affine& affine, float param, bool streaming, int64_t ahead) {
   const VF mean = Simd::splat(affine.mean), gain = Simd::splat(affine.gain), offset = Simd::splat(affine.offset);
-  for_each_vector(n, streaming, [&](int64_t i, auto io) GENFAST_INLINE_LAMBDA {
+  const auto normalised = [&](int64_t i, auto io) GENFAST_INLINE_LAMBDA {
     __builtin_prefetch(x + i + ahead, 0, 2);
-    io.store(out + i, activate<A, Simd>(Simd::fma(io.load(x + i) - mean, gain, offset), param));
+    return Simd::fma(io.load(x + i) - mean, gain, offset);
+  };
+  int64_t i = 0;
+  const auto pairs = [&](auto io) GENFAST_INLINE_LAMBDA {
+    for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
+      const VF first = normalised(i, io), second = normalised(i + kLanes, io);
+      io.store(out + i, activate_sums<A>(first, param));
+      io.store(out + i + kLanes, activate_sums<A>(second, param));
+    }
+  };
+  streaming ? pairs(Streaming{}) : pairs(Full{});
+  for_each_vector(n - i, false, [&](int64_t k, auto io) GENFAST_INLINE_LAMBDA {
+    io.store(out + i + k, activate_sums<A>(normalised(i + k, io), param));
   });
 }
 
@@ -36,15 +52,22 @@ template <Activation A, class T>
 void finish_pixels(const T* x, T* out, int64_t pixels, int64_t channels, const float* means, float param,
                    bool streaming, int64_t ahead) {
   const float *gains = means + channels, *offsets = gains + channels;
-  constexpr int64_t kAtOnce = 4;
+  constexpr int64_t kAtOnce = 8;
   for (int64_t pixel = 0; pixel < pixels; pixel += kAtOnce) {
     const int64_t begin = pixel * channels, end = std::min(pixel + kAtOnce, pixels) * channels;
     for_each_vector(channels, streaming, [&](int64_t c, auto io) GENFAST_INLINE_LAMBDA {
       const VF mean = io.load(means + c), gain = io.load(gains + c), offset = io.load(offsets + c);
-      for (int64_t at = begin + c; at < end; at += channels) {
+      const auto normalised = [&](int64_t at) GENFAST_INLINE_LAMBDA {
         __builtin_prefetch(x + at + ahead, 0, 2);
-        io.store(out + at, activate<A, Simd>(Simd::fma(io.load(x + at) - mean, gain, offset), param));
+        return Simd::fma(io.load(x + at) - mean, gain, offset);
+      };
+      int64_t at = begin + c;
+      for (; at + channels < end; at += 2 * channels) {
+        const VF first = normalised(at), second = normalised(at + channels);
+        io.store(out + at, activate_sums<A>(first, param));
+        io.store(out + at + channels, activate_sums<A>(second, param));
       }
+      if (at < end) io.store(out + at, activate_sums<A>(normalised(at), param));
     });
   }
 }
@@ -82,7 +105,7 @@ struct Norm {
   }
 
   bool streams(int64_t run, int64_t element) const {
-    return shape.batch * shape.channels * shape.spatial * element >= kPastCaches && run * element % 64 == 0 &&
+    return shape.batch * shape.channels * shape.spatial * element >= kUnread && run * element % 64 == 0 &&
            reinterpret_cast<uintptr_t>(p.out) % 64 == 0;
   }
 };
@@ -135,7 +158,7 @@ void contiguous(const GroupNormAct& p, const Finish<T>& finish_with) {
     Moments statistic{};
     for (int64_t i = end - 1; i >= begin; --i) {
       const int64_t item = i / norm.pieces, piece = i % norm.pieces;
-      if (item != known || piece == 0) statistic = norm.statistic(item / s.groups, item % s.groups, piece == 0);
+      if (item != known) statistic = norm.statistic(item / s.groups, item % s.groups, begin <= item * norm.pieces);
       known = item;
       finish(item, piece * kPiece, std::min(norm.rows, (piece + 1) * kPiece), statistic, 0);
     }
@@ -202,7 +225,7 @@ void channels_last(const GroupNormAct& p, const Finish<T>& finish_with) {
     int64_t known = -1;
     for (int64_t i = end - 1; i >= begin; --i) {
       const int64_t sample = i / norm.pieces, chunk = i % norm.pieces;
-      if (sample != known || chunk == 0) affine(means.data(), sample, chunk == 0);
+      if (sample != known) affine(means.data(), sample, begin <= sample * norm.pieces);
       known = sample;
       finish(means.data(), sample, chunk, 0);
     }

@@ -78,14 +78,15 @@ constexpr int64_t kTile = 16;
 // The sums of a thread over the pixels of a channels_last chunk, per channel.
 class ChannelSums {
  public:
-  explicit ChannelSums(int64_t channels) : channels_(channels), memory_(3 * channels), means_(channels) {}
+  explicit ChannelSums(int64_t channels) : channels_(channels), memory_(3 * channels) {}
 
   // Of `pixels` rows of x; moments[g * stride] gets those of group g.
   template <class T>
   void moments(const T* x, int64_t pixels, int64_t group_channels, Moments* moments, int64_t stride) {
+    std::fill_n(centres(), channels_, 0.0f);
     add<false>(x, pixels);
     if (reduce(pixels, group_channels, moments, stride)) return;
-    for (int64_t c = 0; c < channels_; ++c) centres()[c] = centre_near<T>(means_[c]);
+    for (int64_t c = 0; c < channels_; ++c) centres()[c] = centre_near<T>(moments[c / group_channels * stride].mean);
     add<true>(x, pixels);
     reduce(pixels, group_channels, moments, stride);
   }
@@ -98,56 +99,63 @@ class ChannelSums {
   // Sums around the centres, or around 0.
   template <bool kCentred, class T>
   void add(const T* x, int64_t pixels) {
-    float *sum = sums(), *square = squares(), *centre = centres();
-    std::fill(sum, kCentred ? centre : centre + channels_, 0.0f);
+    std::fill_n(sums(), 2 * channels_, 0.0f);
+    constexpr int kVectors = 4;  // as many chains of sums as an addition takes cycles
     for (int64_t tile = 0; tile < pixels; tile += kTile) {
       const T* rows = x + tile * channels_;
       const int64_t count = std::min(kTile, pixels - tile);
-      for_each_vector(channels_, false, [&](int64_t c, auto io) GENFAST_INLINE_LAMBDA {
-        const VF about = io.load(centre + c);
-        VF s = io.load(sum + c), q = io.load(square + c);
-        for (int64_t p = 0; p < count; ++p) {
-          __builtin_prefetch(rows + (kTile + p) * channels_ + c);
-          VF d = io.load(rows + p * channels_ + c);
-          if constexpr (kCentred) d -= about;
-          s += d;
-          q = Simd::fma(d, d, q);
-        }
-        io.store(sum + c, s);
-        io.store(square + c, q);
-      });
+      int64_t c = 0;
+      for (; c + kVectors * kLanes <= channels_; c += kVectors * kLanes)
+        add_tile<kCentred, kVectors>(rows, count, c, Full{});
+      for (; c + kLanes <= channels_; c += kLanes) add_tile<kCentred, 1>(rows, count, c, Full{});
+      if (c < channels_) add_tile<kCentred, 1>(rows, count, c, Partial{channels_ - c});
+    }
+  }
+
+  template <bool kCentred, int kVectors, class T, class IO>
+  void add_tile(const T* rows, int64_t count, int64_t c, IO io) {
+    VF sum[kVectors], square[kVectors], centre[kVectors];
+    for (int v = 0; v < kVectors; ++v) {
+      sum[v] = io.load(sums() + c + v * kLanes);
+      square[v] = io.load(squares() + c + v * kLanes);
+      centre[v] = io.load(centres() + c + v * kLanes);
+    }
+    for (int64_t p = 0; p < count; ++p)
+      for (int v = 0; v < kVectors; ++v) {
+        const T* at = rows + p * channels_ + c + v * kLanes;
+        __builtin_prefetch(at + kTile * channels_);
+        VF d = io.load(at);
+        if constexpr (kCentred) d -= centre[v];
+        sum[v] += d;
+        square[v] = Simd::fma(d, d, square[v]);
+      }
+    for (int v = 0; v < kVectors; ++v) {
+      io.store(sums() + c + v * kLanes, sum[v]);
+      io.store(squares() + c + v * kLanes, square[v]);
     }
   }
 
   // The groups' moments; whether the centres were near enough to the means.
   bool reduce(int64_t pixels, int64_t group_channels, Moments* moments, int64_t stride) {
     const float *sum = sums(), *square = squares(), *centre = centres();
-    const double share = 1.0 / pixels;
+    const double share = 1.0 / (pixels * group_channels);
     bool near = true;
-    for (int64_t begin = 0; begin < channels_; begin += group_channels) {
-      double total = 0, within = 0, between = 0, farthest = 0;
+    for (int64_t begin = 0; begin < channels_; begin += group_channels, moments += stride) {
+      double total = 0, squared = 0;
       for (int64_t c = begin; c < begin + group_channels; ++c) {
-        const double off = sum[c] * share;
-        means_[c] = centre[c] + off;
-        total += means_[c];
-        within += square[c] - sum[c] * off;
-        farthest = std::max(farthest, off * off);
+        total += sum[c];
+        squared += square[c];
       }
-      const double mean = total / group_channels;
-      for (int64_t c = begin; c < begin + group_channels; ++c) {
-        const double d = means_[c] - mean;
-        between += d * d;
-      }
-      const double squared = within + pixels * between;
-      near = near && near_zero(farthest, squared / (pixels * group_channels));
-      moments[begin / group_channels * stride] = {mean, squared};
+      const double off = total * share;
+      squared -= total * off;
+      near = near && near_zero(off * off, squared * share);
+      *moments = {centre[begin] + off, squared};
     }
     return near;
   }
 
   int64_t channels_;
   std::vector<float> memory_;
-  std::vector<double> means_;
 };
 
 // Joins pieces of `piece` elements, the last of a run shorter: `runs` runs of `length` elements, whose pieces lie side
