@@ -37,6 +37,7 @@ class GANStep(Result):
         penalty: the last gradient penalty, before its weight; None where the step took none.
         real_share: share of real logits above 0: D(x) > 1/2.
         fake_share: share of fake logits below 0: D(G(z)) < 1/2.
+        real_logit, fake_logit: means of the logits of the discriminator's last update, before it.
         discriminator_norm, generator_norm: norms of the gradients before clipping.
         lr_generator, lr_discriminator: learning rates.
     """
@@ -46,6 +47,8 @@ class GANStep(Result):
     penalty: float | None
     real_share: float
     fake_share: float
+    real_logit: float
+    fake_logit: float
     discriminator_norm: float
     generator_norm: float
     lr_generator: float
@@ -59,6 +62,8 @@ class GANStep(Result):
             "loss/generator": self.generator_loss,
             "logits/real_above_0": self.real_share,
             "logits/fake_below_0": self.fake_share,
+            "logits/real": self.real_logit,
+            "logits/fake": self.fake_logit,
             "grad_norm/discriminator": self.discriminator_norm,
             "grad_norm/generator": self.generator_norm,
             "lr/generator": self.lr_generator,
@@ -155,7 +160,9 @@ class GANTrainer(BaseTrainer[GANStep]):
                 # The generator's own update takes the last images once more.
                 with torch.set_grad_enabled(k == critics - 1):
                     fake = self.fake(count, own, seeds)
-                found, taken = self._discriminator_loss(real, fake.detach(), own, seeds, self.step * critics + k)
+                found, taken, logits = self._discriminator_loss(
+                    real, fake.detach(), own, seeds, self.step * critics + k
+                )
                 penalty = taken if penalty is None or taken is not None else penalty
                 discriminator_loss, discriminator_norm = self._update(
                     self._discriminator_optimizer, self.model.discriminator, found.loss, lr_discriminator,
@@ -168,13 +175,14 @@ class GANTrainer(BaseTrainer[GANStep]):
             run=self.model,
         )  # fmt: skip
         assert found.real_share is not None
+        real_logit, fake_logit = logits.tolist()
         self.ema.update(self.model.generator)
         self.step += 1
         self.position += len(pixels) * self.world.size
         return GANStep(
             self.step, discriminator_loss, generator_loss, None if penalty is None else penalty.item(),
-            found.real_share.item(), found.fake_share.item(), discriminator_norm, generator_norm, lr_generator,
-            lr_discriminator,
+            found.real_share.item(), found.fake_share.item(), real_logit, fake_logit, discriminator_norm,
+            generator_norm, lr_generator, lr_discriminator,
         )  # fmt: skip
 
     def real(self, pixels: Tensor, seeds: Seeds) -> Tensor:
@@ -196,20 +204,22 @@ class GANTrainer(BaseTrainer[GANStep]):
 
     def _discriminator_loss(
         self, real: Tensor, fake: Tensor, labels: Tensor | None, seeds: Seeds, update: int
-    ) -> tuple[GanLoss, Tensor | None]:
-        """The loss, whose gradient is taken with that of the penalty, and the penalty."""
+    ) -> tuple[GanLoss, Tensor | None, Tensor]:
+        """The loss, whose gradient is taken with that of the penalty, the penalty, and both means of the logits."""
         config = self.config
         penalised = bool(config.penalties) and update % config.penalty_every == 0
+        both = self._logits(real, labels), self._logits(fake, labels)
         found = self._losses.gan_loss(
-            self._logits(real, labels), self._logits(fake, labels), config.loss, "discriminator",
+            *both, config.loss, "discriminator",
             label_smoothing=config.label_smoothing, targets=config.targets, shares=True, backward=not penalised,
         )  # fmt: skip
+        means = torch.stack([logits.detach().mean() for logits in both])
         if not penalised:
-            return found, None
+            return found, None, means
         logits = partial(self._logits, labels=labels)
         penalty = sum(self._losses.gradient_penalty(logits, real, fake, kind, seeds=seeds) for kind in config.penalties)
         (found.loss + config.penalty_weight * config.penalty_every * penalty).backward()
-        return found, penalty.detach()
+        return found, penalty.detach(), means
 
     def _generator_loss(self, real: Tensor, fake: Tensor, labels: Tensor | None) -> Tensor:
         """The loss, whose gradient is taken."""

@@ -48,7 +48,7 @@ def train_gan(
         save_every: steps between checkpoints; the last step is always saved.
         sample_every: steps between grids of samples, in ``out/samples`` and the logs, of which the last step gives
             one too; 0 for none.
-        tensorboard: write losses, shares of logits, penalties, learning rates and samples to ``out/logs``.
+        tensorboard: write losses, logits and their shares, penalties, learning rates and samples to ``out/logs``.
         progress: show a bar on stderr.
         workers: processes that read images.
         callback: called after every step.

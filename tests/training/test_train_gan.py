@@ -89,6 +89,15 @@ def test_discriminator_takes_the_gradient_of_loss_and_penalty(images):
             torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
 
 
+def test_logits_are_those_of_the_discriminators_last_update(images):
+    trainer, seen = make(images, n_critic=2, penalty="r1"), []
+    trainer.model.discriminator.register_forward_hook(lambda *call: seen.append(call[2].mean().item()))
+    result = next(trainer.steps())
+    # Of each update real, fake and penalised ones, and then those of the generator's.
+    assert len(seen) == 7
+    assert [result.real_logit, result.fake_logit] == pytest.approx(seen[3:5])
+
+
 def test_penalties_are_taken_every_so_many_updates(images):
     trainer = make(images, penalty="r1", penalty_every=4, n_critic=2)
     assert [result.penalty is not None for result in trainer.steps()] == [True, False, True, False, True, False]
@@ -187,6 +196,7 @@ def test_logs_hold_losses_logits_penalties_and_samples(images, tmp_path):
     events = EventAccumulator(str(tmp_path / "logs")).Reload()
     scalars = set(events.Tags()["scalars"])
     assert {"loss/generator", "logits/real_above_0", "logits/fake_below_0", "lr/discriminator"} <= scalars
+    assert {"logits/real", "logits/fake"} <= scalars
     losses = [event.value for event in events.Scalars("loss/discriminator")]
     assert losses == pytest.approx([result.discriminator_loss for result in seen])
     assert [event.step for event in events.Scalars("penalty")] == [1, 3, 5]
