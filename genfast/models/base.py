@@ -124,6 +124,8 @@ class LatentModel(FusedModel):
     ) -> Tensor:
         """The images of latents ``z``, as :meth:`sample` makes them."""
         n = z.shape[0]
+        if n < 1:
+            raise ValueError(f"{type(self).__name__}: z must hold at least one latent, got {list(z.shape)}")
         if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
             raise ValueError(f"{type(self).__name__}: batch_size must be a positive int, got {batch_size!r}")
         if isinstance(labels, int) and not isinstance(labels, bool):

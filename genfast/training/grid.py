@@ -79,6 +79,8 @@ def save_gif(path: str | Path, images: Tensor, *, seconds: float = 0.1, scale: i
         raise ValueError(f"{path}: the suffix must be .gif, got {Path(path).suffix!r}")
     if not seconds >= 0.01:
         raise ValueError(f"save_gif: seconds must be at least 0.01, got {seconds}")
+    if not len(images):
+        raise ValueError("save_gif: images must hold at least one image, got none")
     scale = scale or (max(1, math.ceil(128 / images.shape[2])) if images.dim() == 4 else None)
     first, *rest = [_picture(image_grid(image[None], scale=scale)) for image in images]
     with replacing(path) as beside:

@@ -308,6 +308,8 @@ def test_wrong_shapes_are_refused(config):
     for n in (0, -1, 2.0, True):
         with pytest.raises(ValueError, match="n must be a positive int"):
             model.sample(n, labels=None)
+    with pytest.raises(ValueError, match=rf"{type(model).__name__}: z must hold at least one latent, got \[0, "):
+        model.images_of(model.latents(1)[:0])
     with pytest.raises(ValueError, match="seeds must hold 2 seeds"):
         model.sample(2, seeds=[1], labels=labels_for(config, 2))
 

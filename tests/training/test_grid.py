@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from genfast.training import image_grid, save_grid
+from genfast.training import image_grid, save_gif, save_grid
 
 
 def test_images_lie_row_by_row():
@@ -60,6 +60,8 @@ def test_what_cannot_be_written_is_named_as_the_user_named_it(tmp_path, monkeypa
         raise PermissionError(errno.EACCES, "Permission denied", str(self))
 
     monkeypatch.setattr("pathlib.Path.touch", fail)
+    # As on a read-only file system, which refuses to remove even what is not there.
+    monkeypatch.setattr("pathlib.Path.unlink", fail)
     with pytest.raises(PermissionError) as caught:
         save_grid(tmp_path / "grid.png", torch.ones(1, 1, 4, 4))
     assert caught.value.filename == str(tmp_path / "grid.png")
@@ -70,5 +72,7 @@ def test_bad_arguments_are_refused(tmp_path):
         image_grid(torch.zeros(2, 2, 4, 4))
     with pytest.raises(ValueError, match="columns and scale must be at least 1"):
         image_grid(torch.zeros(2, 1, 4, 4), columns=-1)
+    with pytest.raises(ValueError, match="save_gif: images must hold at least one image, got none"):
+        save_gif(tmp_path / "walk.gif", torch.zeros(0, 1, 4, 4))
     with pytest.raises(ValueError, match=r"the suffix must be that of a picture, such as .png, got '.txt'"):
         save_grid(tmp_path / "grid.txt", torch.zeros(1, 1, 4, 4))
