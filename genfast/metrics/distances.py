@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from genfast.metrics.statistics import Statistics, check_finite
 
+# Or torchmetrics would add up what all processes of a training run have, and wait for those that measure nothing.
+_ALONE: Any = {"sync_on_compute": False}
+
 
 class Estimate(NamedTuple):
     """A mean over subsets, and their standard deviation."""
@@ -54,7 +57,7 @@ def frechet_distance(real: Statistics | Tensor, generated: Statistics | Tensor) 
     network = nn.Identity()
     network.num_features = len(real.total)  # type: ignore[assignment]
     with _torchmetrics("fid") as fid:
-        metric = fid.FrechetInceptionDistance(feature=network)
+        metric = fid.FrechetInceptionDistance(feature=network, **_ALONE)
         for name, found in (("real", real), ("fake", generated)):
             setattr(metric, f"{name}_features_sum", found.total)
             setattr(metric, f"{name}_features_cov_sum", found.products)
@@ -92,7 +95,7 @@ def kernel_distance(
     # Where a subset is all there is, every one is the same.
     number = 1 if counts == (size, size) else subsets
     with _torchmetrics("kid", seed) as kid:
-        metric = kid.KernelInceptionDistance(feature=nn.Identity(), subsets=number, subset_size=size)
+        metric = kid.KernelInceptionDistance(feature=nn.Identity(), subsets=number, subset_size=size, **_ALONE)
         metric.update(real.features.double(), real=True)
         metric.update(generated.features.double(), real=False)
         mean, deviation = metric.compute()
@@ -121,7 +124,7 @@ def inception_score(logits: Statistics | Tensor, *, splits: int = 10, seed: int 
     values = values.double().log_softmax(1).clamp_min(-700.0)
     check_finite("inception_score", "the logits' probabilities", values)
     with _torchmetrics("inception", seed) as inception:
-        metric = inception.InceptionScore(feature=nn.Identity(), splits=min(splits, len(values)))
+        metric = inception.InceptionScore(feature=nn.Identity(), splits=min(splits, len(values)), **_ALONE)
         metric.update(values)
         mean, deviation = metric.compute()
     return Estimate(float(mean), float(deviation.nan_to_num(0.0)))

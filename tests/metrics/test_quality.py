@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torchmetrics import Metric
 
 from genfast.metrics import (
     Statistics,
@@ -110,6 +111,17 @@ def test_precision_and_recall_are_those_of_all_distances_at_once(generator):
     for block in (1, 16, 1000):
         assert precision_recall(real, fake, block=block) == pytest.approx(expected, abs=1e-12)
     assert 0.3 < expected[0] < 1 and 0.3 < expected[1] < 1
+
+
+def test_no_other_process_is_waited_for(generator, monkeypatch):
+    """One process of many may measure alone."""
+    asked = []
+    monkeypatch.setattr(Metric, "sync", lambda *_, should_sync, **more: asked.append(should_sync))
+    features = torch.randn(9, 3, generator=generator)
+    frechet_distance(features, features)
+    kernel_distance(features, features)
+    inception_score(features)
+    assert asked == [False] * 3
 
 
 def test_all_at_once(generator):
