@@ -3,10 +3,10 @@
     python benchmarks/tables.py [--check] [--machine NAME] [FILE ...]
 
 A table stands between ``<!-- bench:begin NAME -->`` and ``<!-- bench:end -->``. NAME is ``goals``, or
-``goals-<family>`` for those of one family, or ``digest``, the range of their speed-ups for each op and baseline, or
-``shares-<op>``, which ops its cases' time goes into, or an op with an optional baseline: ``sampler_step``,
-``sampler_step/compile``. The records are
-benchmarks/results/<machine>/*.json, JSON lines; of several about the same case and baseline the last counts.
+``goals-<family>`` for those of one family; ``digest``, the range of their speed-ups for each op and baseline;
+``shares-<op>``, which ops its cases' time goes into; ``models``, what ``genfast report models`` wrote; or an op with an
+optional baseline: ``sampler_step``, ``sampler_step/compile``. The records are benchmarks/results/<machine>/*.json, JSON
+lines; of several about the same case and baseline the last counts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from genfast.bench.record import Record
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-FILES = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md")
+FILES = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "models.md")
 _BLOCK = re.compile(
     r"(<!-- bench:begin (?P<name>[\w/-]+)(?: (?P<machine>[\w.-]+))? -->\n).*?(<!-- bench:end -->)", re.DOTALL
 )
@@ -31,6 +31,15 @@ _HEADER = ("case", "mode", "cache", "genfast us", "baselines", "of limit", "note
 
 class TableError(Exception):
     """A block that cannot be written; the message is for the user."""
+
+
+def _report(machine: str | None, results: Path) -> str:
+    """What ``genfast report models`` wrote on one machine, by default the only one with a report."""
+    found = sorted(results.glob(f"{machine or '*'}/models/models.md"))
+    if len(found) != 1:
+        whose = f" of {machine}" if machine else ""
+        raise TableError(f"{results} must hold one report of models{whose}, got {len(found)}")
+    return found[0].read_text()
 
 
 def load(machine: str | None, results: Path = RESULTS) -> list[Record]:
@@ -147,7 +156,10 @@ def rewrite(text: str, machine: str | None, results: Path = RESULTS) -> str:
     """``text`` with every block written anew."""
 
     def block(match: re.Match[str]) -> str:
-        return match[1] + table(match["name"], load(match["machine"] or machine, results)) + match[4]
+        place = match["machine"] or machine
+        if match["name"] == "models":
+            return match[1] + _report(place, results) + match[4]
+        return match[1] + table(match["name"], load(place, results)) + match[4]
 
     return _BLOCK.sub(block, text)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -65,7 +66,8 @@ def models(
     """Train models on the 8x8 digits by their recipes, judge them, and write tables and pictures.
 
     ``out`` gets models.jsonl, models.md, a picture per model and models.png. What models.jsonl holds already, of the
-    same recipe, version, time and number of images, is not trained again.
+    same recipe, version, time and number of images, is not trained again, and is shown even where ``plan`` asks
+    for less.
 
     Args:
         out: a folder.
@@ -100,21 +102,23 @@ def models(
     mine: list[Line] = []
     for name in chosen:
         runs = [(seed, fused) for fused in _ways(name, plan) for seed in range(_seeds(name, plan))]
-        for seed, fused in runs:
+        for fused, seed in itertools.product((True, False), range(plan.seeds)):
             entry = plan.entry(name, seed, fused)
             found = _known(lines, plan.key(entry), Result)
+            if (seed, fused) not in runs:
+                # What an earlier run made is shown though this one does not ask for it.
+                mine += [] if found is None else [found]
+                continue
             shown = (out / f"{name}.png").exists() and (found is None or _images(out, found).exists())
             if found is None or (fused and seed == 0 and not shown):
                 found = _one(entry, plan, judge, data, out, progress)
                 _keep(lines, found, out)
             mine.append(found)
-        if len(_ways(name, plan)) > 1:
-            entry = plan.entry(name, 0, True)
-            times = _known(lines, plan.key(entry), StepTimes)
-            if times is None:
-                times = _step_times(plan, name, data)
-                _keep(lines, times, out)
-            mine.append(times)
+        times = _known(lines, plan.key(plan.entry(name, 0, True)), StepTimes)
+        if times is None and len(_ways(name, plan)) > 1:
+            times = _step_times(plan, name, data)
+            _keep(lines, times, out)
+        mine += [] if times is None else [times]
     _write(out, judge.yardstick, mine, judge)
     first = [r for r in mine if isinstance(r, Result) and r.fused and r.seed == 0]
     return [] if plan.quick else faults(first)

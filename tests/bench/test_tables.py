@@ -120,3 +120,13 @@ def test_shares_name_the_ops_that_take_most_of_the_time(tables, base):
     assert "convolution_backward 60%, convolution 35% |" in text and "other" not in text
     with pytest.raises(tables.TableError, match="no record has the shares"):
         tables.table("shares-double", [base])
+
+
+def test_the_report_of_models_is_taken_as_it_is(tables, page):
+    page.write_text(page.read_text() + "<!-- bench:begin models -->\n<!-- bench:end -->\n")
+    assert run(tables, page) == 1
+    folder = page.parent / "results" / "box" / "models"
+    folder.mkdir()
+    (folder / "models.md").write_text("| dcgan | 81% |\n")
+    assert run(tables, page) == 0
+    assert "<!-- bench:begin models -->\n| dcgan | 81% |\n<!-- bench:end -->" in page.read_text()

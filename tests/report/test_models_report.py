@@ -54,6 +54,9 @@ def test_a_report_is_written_and_goes_on_where_it_was_stopped(tmp_path, little, 
     assert quick() == []
     assert trained[3:] == [("vae_mlp", 0, False), ("vae_mlp", 1, False)]
     assert quick() == [] and len(trained) == 5
+    table = (tmp_path / "models.md").read_text()
+    assert models(tmp_path, ["vae_mlp"], replace(little, twins=False), progress=False) == []
+    assert len(trained) == 5 and (tmp_path / "models.md").read_text() == table and "plain PyTorch" in table
     lines = result.read(tmp_path / "models.jsonl")
     assert [(line.fused, line.seed, line.steps) for line in lines[:4]] == [
         (True, 0, 3), (True, 1, 3), (False, 0, 3), (False, 1, 3),
