@@ -39,6 +39,8 @@ class DirectArguments {
   bool seeds(PyObject* object, NoiseSource& source) const;
   // An int64 tensor with one element, or an int.
   bool index(PyObject* object, const int64_t*& pointer, int64_t& value) const;
+  // Any tensor of a plain type with memory on the CPU.
+  bool view(PyObject* object, DLTensor& out) const;
   // A contiguous float32 tensor of any shape.
   bool table(PyObject* object, DLTensor& view) const;
   // A floating point tensor of any shape and strides.
@@ -67,7 +69,6 @@ class DirectArguments {
   static void* memory(const py::object& tensor);
 
  private:
-  bool view(PyObject* object, DLTensor& out) const;
   bool dense(const DLTensor& t, int64_t* pitch) const;
 
   bool grad_;

@@ -176,3 +176,21 @@ def test_another_seed_or_stream_compiles_no_other_graph() -> None:
     for k in range(10):
         assert torch.equal(compiled(x, rows, 100 + 7 * k, 1000 + 3 * k), step(x, rows, 100 + 7 * k, 1000 + 3 * k))
     assert counter.frame_count <= 2  # one with constants, and one for all other numbers
+
+
+def test_a_signature_tells_tensors_apart() -> None:
+    signature = BACKEND.native.signature
+    x = torch.zeros(2, 3, 4, 4)
+    different = [
+        (x, x, None, None), (x, None, x, None), (x, None, None, None), (x.half(), x, None, None),
+        (x.contiguous(memory_format=torch.channels_last), x, None, None), (x[:1], x, None, None), (x, x[0], None, None),
+    ]  # fmt: skip
+    keys = [signature(True, *tensors) for tensors in different]
+    assert None not in keys
+    assert len(set(keys)) == len(keys)
+    assert signature(True, torch.ones_like(x), x, None, None) == keys[0]
+    wanted = torch.zeros(2, requires_grad=True)
+    assert signature(True, wanted, None, None, None) is None
+    assert signature(False, wanted, None, None, None) is not None
+    for other in (1, torch._efficientzerotensor((2,)), torch.zeros(2, device="meta"), torch.zeros(2).to_sparse()):
+        assert signature(True, other, None, None, None) is None

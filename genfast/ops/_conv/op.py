@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from genfast import registry
-from genfast.backend import choose
+from genfast.backend import choose, native
 from genfast.ops import _check
 from genfast.ops._activation import find
 from genfast.ops._check import STORAGE
@@ -71,15 +71,17 @@ class ConvOp:
         self, x: Tensor, w: Tensor, b: Tensor | None, stride: Any, padding: Any, dilation: Any, output_padding: Any,
         groups: int, act: str, act_param: float | None, residual: Tensor | None, gain: float, clamp: float | None,
     ) -> Tensor:  # fmt: skip
-        plain = registry.is_plain(x, w, b, residual) and not _any_autocast()
         key: Hashable = None
+        tensors: Hashable = None
+        autocast = _any_autocast()
+        if registry.takes_direct_calls() and not autocast:
+            tensors = native.signature(torch.is_grad_enabled(), x, w, b, residual)
+        plain = tensors is not None or (not autocast and registry.is_plain(x, w, b, residual))
         if plain:
             try:
                 key = (
-                    x.shape, x.stride(), x.dtype, x.device, w.shape, w.dtype, w.device,
-                    b if b is None else (b.shape, b.dtype, b.device),
-                    residual if residual is None else (residual.shape, residual.dtype, residual.device),
-                    stride, padding, dilation, output_padding, groups, act, act_param, gain, clamp, plan.context(),
+                    tensors or _signature(x, w, b, residual), stride, padding, dilation, output_padding, groups, act,
+                    act_param, gain, clamp, plan.context(),
                 )  # fmt: skip
                 known = self._plans.get(key)
             except (AttributeError, TypeError):
@@ -87,7 +89,7 @@ class ConvOp:
                 known = key = None
             if known is not None:
                 return known(x, w, b, residual)
-        if not plain and _any_autocast():
+        if autocast:
             x, w, b, residual = _as_autocast(x, w, b, residual)
         x, options = self._normalised(
             x, w, b, stride, padding, dilation, output_padding, groups, act, act_param, residual, gain, clamp
@@ -163,6 +165,11 @@ class ConvOp:
 
     def _truth(self, *args: Any) -> Tensor:
         return self.reference(*(a.double() if isinstance(a, Tensor) else a for a in args))
+
+
+def _signature(x: Tensor, w: Tensor, b: Tensor | None, residual: Tensor | None) -> Hashable:
+    others = (t if t is None else (t.shape, t.dtype, t.device) for t in (w, b, residual))
+    return x.shape, x.stride(), x.dtype, x.device, *others
 
 
 def epilogue_of(op: str, act: str, act_param: float | None, gain: float, clamp: float | None) -> Epilogue:
