@@ -15,7 +15,11 @@ CODES = {"mean": 0, "batchmean": 1, "sum": 2, "none": 3}
 
 
 def wants_gradient(*tensors: object) -> bool:
-    return torch.is_grad_enabled() and any(isinstance(t, Tensor) and t.requires_grad for t in tensors)
+    if torch.is_grad_enabled():
+        for t in tensors:
+            if isinstance(t, Tensor) and t.requires_grad:
+                return True
+    return False
 
 
 def wide(x: Tensor) -> torch.dtype:

@@ -28,7 +28,7 @@ def loss(real: Any, fake: Tensor, weight: Any, options: Options, shares: bool) -
         result = native.gan_loss_direct(real, fake, weight, *codes(options), False, False, shares, torch.float32)
         return None if result is None else (result[0], result[3])
     box: list[Tensor] = []
-    found = _DirectLoss.apply(real, fake, weight, options, shares, box)
+    found = _apply_loss(real, fake, weight, options, shares, box)
     return None if found is None else (found, box[0])
 
 
@@ -107,6 +107,9 @@ class _DirectLoss(torch.autograd.Function):
         if dtype != torch.float32:
             by_real, by_fake = (None if g is None else g.to(dtype) for g in (by_real, by_fake))
         return by_real, by_fake, None, None, None, None
+
+
+_apply_loss = registry.direct_apply(_DirectLoss)
 
 
 def _versions(*tensors: object) -> tuple[int, ...]:

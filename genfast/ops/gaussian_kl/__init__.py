@@ -75,11 +75,11 @@ def gaussian_kl(
     """
     op = "gaussian_kl"
     if registry.takes_direct_calls() and reduction in OVER_BATCH:
-        arguments = (mu, logvar, noise, seeds, stream, beta, free_bits, OVER_BATCH[reduction])
+        numbers = stream, beta, free_bits, OVER_BATCH[reduction]
         if wants_gradient(mu, logvar, noise):
-            found = _DirectKL.apply(*arguments)
+            found = _apply_direct(mu, logvar, noise, seeds, numbers)
         else:
-            found = native.gaussian_kl_direct(False, *arguments)
+            found = native.gaussian_kl_direct(False, mu, logvar, noise, seeds, *numbers)
         if found is not None:
             return GaussianKL(*found)
     _check.floating(op, "mu", mu)
@@ -109,8 +109,7 @@ class _DirectKL(torch.autograd.Function):
     """What registered autograd does for the op, with a fraction of its cost on a small tensor."""
 
     @staticmethod
-    def forward(ctx, mu, logvar, noise, seeds, stream, beta, free_bits, reduction):
-        numbers = stream, beta, free_bits, reduction
+    def forward(ctx, mu, logvar, noise, seeds, numbers):
         found = native.gaussian_kl_direct(False, mu, logvar, noise, seeds, *numbers)
         if found is None:
             return None
@@ -128,21 +127,24 @@ class _DirectKL(torch.autograd.Function):
         mu, logvar, noise, *saved = ctx.saved_tensors
         seeds = saved[0] if saved else ctx.seeds
         if dz is None and dkl is None:
-            return (None,) * 8
+            return (None,) * 5
         if not torch.is_grad_enabled() and not ctx.needs_input_grad[2] and registry.takes_direct_calls():
             found = native.gaussian_kl_gradient_direct(False, mu, logvar, noise, seeds, *ctx.numbers, dz, dkl)
             if found is not None:
-                return *found, None, None, None, None, None, None
+                return *found, None, None, None
         if seeds is not None:
             seeds = as_seeds("gaussian_kl", seeds, mu.shape[0], mu.device)
         stream, beta, free_bits, code = ctx.numbers
         reduction = next(name for name in REDUCTIONS if OVER_BATCH[name] == code)
         inputs = mu, logvar, noise, seeds, stream, float(beta), float(free_bits), reduction
-        return _gradients(ctx, dz, dkl, inputs)
+        return *_gradients(ctx, dz, dkl, inputs), None, None
+
+
+_apply_direct = registry.direct_apply(_DirectKL)
 
 
 def _gradients(ctx: Any, dz: Tensor | None, dkl: Tensor | None, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The gradients by all inputs, differentiable again."""
+    """The gradients by ``mu``, ``logvar`` and ``noise``, differentiable again."""
     from genfast.ops.gaussian_kl_gradient import gradients
 
     mu, logvar, noise = inputs[:3]
@@ -150,7 +152,7 @@ def _gradients(ctx: Any, dz: Tensor | None, dkl: Tensor | None, inputs: tuple[An
     by_noise = None
     if dz is not None and noise is not None and ctx.needs_input_grad[2]:
         by_noise = (dz.to(wide(mu)) * reference.deviation(logvar.to(wide(mu)))).to(noise.dtype)
-    return by_mu, by_logvar, by_noise, *[None] * 5
+    return by_mu, by_logvar, by_noise
 
 
 def _launch(
@@ -208,7 +210,7 @@ def _setup_context(ctx, inputs, output):
 def _backward(ctx, dz, dkl):
     if dz is None and dkl is None:
         return (None,) * 8
-    return _gradients(ctx, dz, dkl, (*ctx.saved_tensors, *ctx.numbers))
+    return *_gradients(ctx, dz, dkl, (*ctx.saved_tensors, *ctx.numbers)), *[None] * 5
 
 
 OP = registry.register(

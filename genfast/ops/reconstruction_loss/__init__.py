@@ -57,7 +57,7 @@ def reconstruction_loss(
     if registry.takes_direct_calls() and kind in KINDS and reduction in CODES:
         arguments = (prediction, target, weight, KINDS.index(kind), CODES[reduction])
         if wants_gradient(prediction, target):
-            loss = _DirectLoss.apply(*arguments)
+            loss = _apply_direct(*arguments)
         else:
             loss = native.reconstruction_loss_direct(False, *arguments, False)
         if loss is not None:
@@ -119,6 +119,9 @@ class _DirectLoss(torch.autograd.Function):
         return *_gradients(ctx, grad_loss, (p, t, weight, KINDS[kind], REDUCTIONS[reduction], 1.0), gradient), *[
             None
         ] * 3
+
+
+_apply_direct = registry.direct_apply(_DirectLoss)
 
 
 def _gradients(ctx: Any, grad_loss: Tensor, inputs: tuple[Any, ...], gradient: Tensor) -> tuple[Tensor | None, ...]:
