@@ -7,7 +7,8 @@ from itertools import chain
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from genfast.backend import native
 from genfast.nn import FusedModule, fold_batch_norm_, set_fused
@@ -42,6 +43,10 @@ def _state(network: nn.Module) -> tuple[Any, ...] | None:
     """What changes whenever a weight or running statistic does; None where that cannot be told."""
     checksum = getattr(native, "checksum", None)
     tensors = list(chain(network.parameters(), network.buffers()))
-    if checksum is None or not all(t.is_cpu and t.is_contiguous() for t in tensors):
+    if checksum is None or not all(t.is_cpu and _is_dense(t) for t in tensors):
         return None
-    return tuple((t.dtype, t.shape, checksum(t.data_ptr(), t.nbytes, 1, 0)) for t in tensors)
+    return tuple((t.dtype, t.shape, t.stride(), checksum(t.data_ptr(), t.nbytes, 1, 0)) for t in tensors)
+
+
+def _is_dense(t: Tensor) -> bool:
+    return t.is_contiguous() or t.is_contiguous(memory_format=torch.channels_last)

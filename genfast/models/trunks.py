@@ -109,14 +109,12 @@ def initialise(model: nn.Module) -> None:
 
 
 def run(layers: nn.Module, x: Tensor, fused: bool) -> Tensor:
-    """``layers(x)`` in the way that is the fastest on a CPU.
+    """``layers(x)`` in the way that is the fastest on a CPU: in channels_last.
 
     In training every weight changes at every step, so packing it does not pay, and PyTorch's convolutions, which do
-    without, are faster. Else it is the fused layers in channels_last.
+    without, are faster. Else it is the fused layers.
     """
     if not fused or x.device.type != "cpu" or torch.compiler.is_compiling():
         return layers(x)
-    if not layers.training:
+    with plain_pytorch(layers.training):
         return layers(x.contiguous(memory_format=torch.channels_last))
-    with plain_pytorch():
-        return layers(x)

@@ -126,6 +126,14 @@ class BaseTrainer(ABC, Generic[R]):
         while self.step < until and not self.stopped:
             yield self.train_step(*next(batches))
 
+    def _lay_out(self) -> None:
+        """Put the weights of convolutions where they train the fastest: on a CPU in channels_last, with the images.
+
+        A model in plain PyTorch stays as it was given.
+        """
+        if self.device.type == "cpu" and self.model.fused:
+            self.model.to(memory_format=torch.channels_last)
+
     def train_step(self, pixels: Tensor, labels: Tensor | None = None) -> R:
         """One step on clean images ``[B, C, H, W]``, of a GAN ``n_critic`` batches of them, and their labels ``[B]``.
 
@@ -223,7 +231,11 @@ class BaseTrainer(ABC, Generic[R]):
         return random_state(self.device, mix_seed(*parts))
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
+        narrow = self.config.precision == "bfloat16"
+        # To enter a context that changes nothing takes as long as a small layer.
+        if not narrow and not torch.is_autocast_enabled(self.device.type):
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=narrow)
 
     def _update(
         self, optimizer: torch.optim.Optimizer, network: nn.Module, loss: Tensor, lr: float, what: str = "the loss",

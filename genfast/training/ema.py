@@ -38,7 +38,9 @@ class EMA(Generic[M]):
         """Take in the weights of ``model`` after a step."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        averages = list(self.model.parameters())
-        torch._foreach_lerp_(averages, [p.float() for p in model.parameters()], 1 - decay)  # type: ignore[arg-type]
+        averages, weights = list(self.model.parameters()), list(model.parameters())
+        if any(p.dtype != torch.float32 for p in weights):
+            weights = [p.float() for p in weights]  # type: ignore[misc]
+        torch._foreach_lerp_(averages, weights, 1 - decay)  # type: ignore[arg-type]
         for average, buffer in zip(self.model.buffers(), model.buffers(), strict=True):
             average.copy_(buffer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -130,12 +130,14 @@ class GANTrainer(BaseTrainer[GANStep]):
         device: torch.device | str = "cpu", data: str = "", workers: int = 0, world: World | None = None,
     ) -> None:  # fmt: skip
         config = config or GANTrainingConfig()
-        if config.penalties and any(isinstance(m, nn.BatchNorm2d) for m in model.discriminator.modules()):
+        self._mixes = any(isinstance(m, nn.BatchNorm2d) for m in model.discriminator.modules())
+        if config.penalties and self._mixes:
             raise ValueError(
                 f"GANTrainer: the penalty {config.penalty} is of single images, and batch norm mixes those of a batch: "
                 "the discriminator's norm must be none or group"
             )
         super().__init__(model, images, config, device=device, data=data, workers=workers, world=world)
+        self._lay_out()
         self._batches_per_step = config.n_critic
         self._discriminator_optimizer = adam(self.model.discriminator, config.lr_discriminator, config.betas)
         self._generator_optimizer = adam(self.model.generator, config.lr_generator, config.betas)
@@ -202,13 +204,24 @@ class GANTrainer(BaseTrainer[GANStep]):
         with self._autocast():
             return self.model.discriminator(images, labels).float()
 
+    def _both_logits(self, real: Tensor, fake: Tensor, labels: Tensor | None) -> Sequence[Tensor]:
+        """Logits of real and fake images, in one batch unless its batch norms would mix them.
+
+        Losses of differences take them apart: the gradients of the last bias by both cancel only if they are summed
+        alike, and Adam would make whole steps of what is left.
+        """
+        if self._mixes or self.config.loss.startswith(("relativistic", "wasserstein")):
+            return self._logits(real, labels), self._logits(fake, labels)
+        twice = None if labels is None else torch.cat([labels, labels])
+        return self._logits(torch.cat([real, fake]), twice).chunk(2)
+
     def _discriminator_loss(
         self, real: Tensor, fake: Tensor, labels: Tensor | None, seeds: Seeds, update: int
     ) -> tuple[GanLoss, Tensor | None, Tensor]:
         """The loss, whose gradient is taken with that of the penalty, the penalty, and both means of the logits."""
         config = self.config
         penalised = bool(config.penalties) and update % config.penalty_every == 0
-        both = self._logits(real, labels), self._logits(fake, labels)
+        both = self._both_logits(real, fake, labels)
         found = self._losses.gan_loss(
             *both, config.loss, "discriminator",
             label_smoothing=config.label_smoothing, targets=config.targets, shares=True, backward=not penalised,

@@ -144,6 +144,7 @@ class VAETrainer(BaseTrainer[VAEStep]):
         if model.config.components:
             scikit_learn()  # the last step needs it
         super().__init__(model, images, config, device=device, data=data, workers=workers, world=world)
+        self._lay_out()
         self._source, self._kept_back = split(images, config.validation, mix_seed(config.seed, _SPLIT))
         components, count = model.config.components, len(self._source)
         if components and count < max(2, components):

@@ -249,3 +249,28 @@ def test_rates_follow_their_schedules():
         assert config.rates_at(2) == (1.0, 2.0)
     assert [rates[kind].rates_at(7)[0] for kind in rates] == pytest.approx([1.0, 0.55, 0.55])
     assert [rates[kind].rates_at(12)[1] for kind in rates] == pytest.approx([2.0, 0.2, 0.2])
+
+
+def test_convolutions_train_in_channels_last_and_go_on_with_the_same_bits(images, tmp_path):
+    model = gan_config(norm="batch")
+    whole, first, second = (make(images, model=model) for _ in range(3))
+    layouts = [p.is_contiguous(memory_format=torch.channels_last) for p in whole.model.parameters() if p.dim() == 4]
+    assert all(layouts)
+    list(whole.steps(4))
+    list(first.steps(2))
+    second.restore(load_checkpoint(first.save(tmp_path / "checkpoint.safetensors")))
+    list(second.steps(4))
+    assert torch.equal(weights(whole), weights(second))
+    plain = make(images, fused=False, model=model)
+    assert all(p.is_contiguous() for p in plain.model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("norm", "loss", "calls"), [("none", "hinge", 1), ("batch", "hinge", 2), ("none", "relativistic_paired", 2)]
+)
+def test_real_and_fake_images_share_a_batch_that_nothing_mixes(images, norm, loss, calls):
+    trainer = make(images, model=gan_config(norm=norm), loss=loss, lr_generator=0.0)
+    seen = []
+    trainer.model.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    list(trainer.steps(1))
+    assert seen[:calls] == [8 // calls] * calls and seen[calls] == 4
