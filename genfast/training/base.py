@@ -19,7 +19,7 @@ from genfast._files import misfit
 from genfast.data import Images, Shuffle
 from genfast.random import Seeds, as_seeds, mix_seed, to_signed64
 from genfast.training.distributed import World
-from genfast.training.ema import EMA
+from genfast.training.ema import EMA, tensors_of
 from genfast.training.run_checkpoint import RunCheckpoint, save_checkpoint
 from genfast.training.setup import checked_device, random_state
 from genfast.training.updates import TrainingDiverged, clipped, moments, restore_moments
@@ -141,7 +141,7 @@ class BaseTrainer(ABC, Generic[R]):
         """
         pixels, labels = self._to_device(pixels, labels)
         # What comes before a loss that is not finite has gone into the norms' running statistics.
-        buffers = list(self.model.buffers())
+        _, buffers = tensors_of(self.model)
         before = [buffer.clone() for buffer in buffers]
         try:
             return self._step(pixels, labels)
@@ -246,7 +246,7 @@ class BaseTrainer(ABC, Generic[R]):
         The running statistics of ``run``, by default of ``network``, are averaged too.
         """
         loss = loss.detach()
-        gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+        gradients = [parameter.grad for parameter in tensors_of(network)[0] if parameter.grad is not None]
         if self.world.size > 1:
             self.world.average_([*gradients, *(run or network).buffers(), loss])
         for group in optimizer.param_groups:

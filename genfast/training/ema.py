@@ -6,7 +6,7 @@ import copy
 from typing import Generic, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -38,9 +38,33 @@ class EMA(Generic[M]):
         """Take in the weights of ``model`` after a step."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        averages, weights = list(self.model.parameters()), list(model.parameters())
+        averages, buffers = tensors_of(self.model)
+        weights, theirs = tensors_of(model)
         if any(p.dtype != torch.float32 for p in weights):
-            weights = [p.float() for p in weights]  # type: ignore[misc]
-        torch._foreach_lerp_(averages, weights, 1 - decay)  # type: ignore[arg-type]
-        for average, buffer in zip(self.model.buffers(), model.buffers(), strict=True):
+            weights = [p.float() for p in weights]
+        torch._foreach_lerp_(averages, weights, 1 - decay)
+        for average, buffer in zip(buffers, theirs, strict=True):
             average.copy_(buffer)
+
+
+def tensors_of(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    """The parameters and the buffers of ``model`` in PyTorch's order, each once.
+
+    Without their names, the making of which takes as long as the arithmetic of a small network's average.
+    """
+    parameters: dict[int, Tensor] = {}
+    buffers: dict[int, Tensor] = {}
+    seen: set[int] = set()
+
+    def visit(module: nn.Module) -> None:
+        if id(module) in seen:
+            return
+        seen.add(id(module))
+        for found, own in ((parameters, module._parameters), (buffers, module._buffers)):
+            found.update({id(t): t for t in own.values() if t is not None and id(t) not in found})
+        for child in module._modules.values():
+            if child is not None:
+                visit(child)
+
+    visit(model)
+    return list(parameters.values()), list(buffers.values())

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from genfast.training import EMA
+from genfast.training.ema import tensors_of
 
 
 def test_average_follows_its_formula():
@@ -46,3 +47,13 @@ def test_average_is_float32_of_a_half_model_and_copies_buffers():
 def test_bad_decay_is_refused():
     with pytest.raises(ValueError, match=r"decay must be in \[0, 1\], got 1.5"):
         EMA(nn.Linear(1, 1), 1.5)
+
+
+def test_tensors_are_those_of_pytorch_in_its_order():
+    shared = nn.Linear(3, 3)
+    model = nn.Sequential(nn.BatchNorm1d(3), shared, nn.Sequential(nn.Linear(3, 2, bias=False), shared), nn.ReLU())
+    model.register_parameter("scale", nn.Parameter(torch.ones(1)))
+    model.twice = shared.weight
+    parameters, buffers = tensors_of(model)
+    assert list(map(id, parameters)) == list(map(id, model.parameters()))
+    assert list(map(id, buffers)) == list(map(id, model.buffers()))

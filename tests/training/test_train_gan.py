@@ -91,11 +91,11 @@ def test_discriminator_takes_the_gradient_of_loss_and_penalty(images):
 
 def test_logits_are_those_of_the_discriminators_last_update(images):
     trainer, seen = make(images, n_critic=2, penalty="r1"), []
-    trainer.model.discriminator.register_forward_hook(lambda *call: seen.append(call[2].mean().item()))
+    trainer.model.discriminator.register_forward_hook(lambda *call: seen.append(call[2].detach()))
     result = next(trainer.steps())
-    # Of each update real, fake and penalised ones, and then those of the generator's.
-    assert len(seen) == 7
-    assert [result.real_logit, result.fake_logit] == pytest.approx(seen[3:5])
+    # Of each update real and fake, and penalised ones, and then those of the generator's.
+    assert [len(logits) for logits in seen] == [8, 4, 8, 4, 4]
+    assert [result.real_logit, result.fake_logit] == pytest.approx([half.mean().item() for half in seen[2].chunk(2)])
 
 
 def test_penalties_are_taken_every_so_many_updates(images):
