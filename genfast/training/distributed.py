@@ -56,6 +56,10 @@ class World:
         for tensor, part in zip(chosen, parts, strict=True):
             tensor.detach().copy_(part.view_as(tensor))
 
+    def wait(self, device: torch.device) -> None:
+        """Until all processes are here."""
+        self.any(False, device)
+
     def any(self, flag: bool, device: torch.device) -> bool:
         """Whether ``flag`` is set in any process."""
         if self.size == 1:

@@ -146,10 +146,14 @@ def _steps(
                 if opened.world.any(bool(received), opened.device) and not trainer.finished:
                     if path is not None and saved != result.step:
                         trainer.save(path)
+                    # Who goes on with the run reads what the first process writes.
+                    opened.world.wait(opened.device)
                     raise TrainingInterrupted(result.step, path, received[0] if received else signal.SIGTERM)
         except TrainingDiverged:
+            # In all processes at once, for they average losses and gradients.
             if path is not None and not path.exists():
                 trainer.save(path)
+            opened.world.wait(opened.device)
             raise
 
 

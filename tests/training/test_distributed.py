@@ -12,9 +12,17 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from latent_models import random_images, run_distributed, run_gan
+from latent_models import Poisoned, random_images, run_distributed, run_gan
 
-from genfast.training import GANCheckpoint, VAECheckpoint, load_checkpoint, runner
+from genfast.training import (
+    GANCheckpoint,
+    GANTrainer,
+    TrainingDiverged,
+    TrainingInterrupted,
+    VAECheckpoint,
+    load_checkpoint,
+    runner,
+)
 from genfast.training.distributed import World
 
 HERE = Path(__file__).parent
@@ -98,11 +106,23 @@ def test_ctrl_c_that_comes_twice_is_one(monkeypatch):
             os.kill(os.getpid(), signal.SIGINT)
 
 
+def test_no_process_goes_on_before_the_first_has_saved(images, monkeypatch, tmp_path):
+    """Or one that resumes the run at once finds nothing."""
+    events = []
+    monkeypatch.setattr(World, "wait", lambda *_: events.append("wait"))
+    monkeypatch.setattr(GANTrainer, "save", lambda *_: events.append("save"))
+    with pytest.raises(TrainingInterrupted):
+        run_gan(images, tmp_path / "stopped", callback=lambda _: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(TrainingDiverged):
+        run_gan(Poisoned(images, 1), tmp_path / "broken")
+    assert events == ["save", "wait"] * 2
+
+
 def test_a_batch_must_be_dealt_evenly(images):
     from latent_models import gan_config
 
     from genfast.models import GAN
-    from genfast.training import GANTrainer, GANTrainingConfig
+    from genfast.training import GANTrainingConfig
 
     with pytest.raises(ValueError, match="batch_size must be a multiple of the 3 processes, got 4"):
         GANTrainer(GAN(gan_config()), images, GANTrainingConfig(batch_size=4), world=World(0, 3))
