@@ -116,6 +116,9 @@ class BatchNormAct2d(_NormAct, nn.BatchNorm2d):
         count = x.numel() // x.shape[1] if x.shape[1] else 0
         if count <= 1:
             raise ValueError(f"BatchNormAct2d: expected more than one value per channel, got shape {list(x.shape)}")
+        if wanted and x.device.type == "cpu":
+            # There PyTorch's is faster, forward and backward together.
+            return self._plain_epilogue(super().forward(x), None)
         y, mean, var = self._normalise(x, joint=True, given=False)
         if self.training and self.track_running_stats:
             assert self.num_batches_tracked is not None
