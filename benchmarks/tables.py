@@ -85,7 +85,7 @@ def _goals(family: str, records: Sequence[Record]) -> str:
     return f"{body}\n{_newest(used)}.\n"
 
 
-_MOST_OF_IT = 0.9
+_MOST_OF_IT, _SHOWN_OPS = 0.9, 8
 _DIGEST_HEADER = ("op", "beside", "smallest", "largest", "goals met")
 
 
@@ -108,7 +108,7 @@ def _digest(records: Sequence[Record]) -> str:
 
 
 def _shares(op: str, records: Sequence[Record]) -> str:
-    """For each case of an op, the ops inside it that take most of its time, up to nine tenths of it."""
+    """For each case of an op, the ops inside it that take most of its time: eight, or what makes nine tenths."""
     cases = {r.case: r for r in records if r.op == op and r.op_shares}
     if not cases:
         raise TableError(f"no record has the shares of the ops in {op!r}")
@@ -118,7 +118,7 @@ def _shares(op: str, records: Sequence[Record]) -> str:
         for name, share in (r.op_shares or {}).items():
             parts.append(f"{name} {share:.0%}")
             seen += share
-            if seen > _MOST_OF_IT:
+            if seen > _MOST_OF_IT or len(parts) == _SHOWN_OPS:
                 break
         rows.append((case, report.number(r.median_us), ", ".join(parts)))
     return f"{report.markdown(('case', 'genfast us', 'share of the time in ops'), rows)}\n{_newest(cases.values())}.\n"
