@@ -22,7 +22,7 @@ from genfast.bench.record import Record
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-FILES = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "models.md")
+FILES = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "metrics.md")
 _BLOCK = re.compile(
     r"(<!-- bench:begin (?P<name>[\w/-]+)(?: (?P<machine>[\w.-]+))? -->\n).*?(<!-- bench:end -->)", re.DOTALL
 )

@@ -88,7 +88,9 @@ def gan_digits(seed: int = 0) -> dict[str, LatentRecipe]:
         ),
         "wgan_gp": LatentRecipe(grouped, critic),
         "least_squares": LatentRecipe(deep, replace(base, loss="least_squares")),
-        "r1": LatentRecipe(grouped, replace(base, penalty="r1", penalty_weight=0.01, penalty_every=4)),
+        "r1": LatentRecipe(
+            grouped, replace(base, penalty="r1", penalty_weight=0.05, penalty_every=4, betas=(0.0, 0.9))
+        ),
     }
 
 
