@@ -22,6 +22,8 @@ _functorch_level = torch._C._functorch.peek_interpreter_stack
 _profiling = torch.autograd._profiler_enabled
 _grad_enabled = torch.is_grad_enabled
 _plain_types = (Tensor, torch.nn.Parameter)
+is_batched: Callable[[Tensor], bool] = torch._C._functorch.is_legacy_batchedtensor
+"""Whether a tensor is one of those that ``is_grads_batched`` makes, whose values lie at no address."""
 
 
 def is_unobserved() -> bool:
@@ -61,7 +63,7 @@ def is_plain(*arguments: object) -> bool:
         if type(tensor) not in _plain_types or (grad and tensor.requires_grad):
             return False
         # What lies at such a tensor's address is not its values.
-        if tensor.is_neg() or tensor._is_zerotensor():
+        if tensor.is_neg() or tensor._is_zerotensor() or is_batched(tensor):
             return False
     return True
 

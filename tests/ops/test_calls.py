@@ -194,3 +194,24 @@ def test_a_signature_tells_tensors_apart() -> None:
     assert signature(False, wanted, None, None, None) is not None
     for other in (1, torch._efficientzerotensor((2,)), torch.zeros(2, device="meta"), torch.zeros(2).to_sparse()):
         assert signature(True, other, None, None, None) is None
+
+
+BATCHED = {
+    "bias_act": lambda x: genfast.bias_act(x, act="silu"),
+    "conv2d_act": lambda x: genfast.conv2d_act(x, torch.ones(4, 8, 3, 3), padding=1),
+    "gan_loss": lambda x: genfast.gan_loss(x, x),
+    "gaussian_kl": lambda x: genfast.gaussian_kl(x, x, 0).z,
+    "group_norm_act": lambda x: genfast.group_norm_act(x, 2),
+    "linear_act": lambda x: genfast.linear_act(x, torch.ones(4, 8)),
+    "reconstruction_loss": lambda x: genfast.reconstruction_loss(x, torch.zeros_like(x)),
+}
+
+
+@pytest.mark.parametrize("op", BATCHED)
+def test_gradients_may_come_in_batches(op: str) -> None:
+    """Values of a batched gradient lie at no address: a kernel that is handed one fails or reads what is not there."""
+    x = torch.randn(3, 8, 8, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    grads = torch.randn(2, *BATCHED[op](x).shape, generator=torch.Generator().manual_seed(1))
+    (together,) = torch.autograd.grad(BATCHED[op](x), x, grads, is_grads_batched=True)
+    apart = torch.stack([torch.autograd.grad(BATCHED[op](x), x, grad)[0] for grad in grads])
+    torch.testing.assert_close(together, apart)

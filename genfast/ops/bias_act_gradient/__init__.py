@@ -20,9 +20,6 @@ from genfast.ops.bias_act_gradient.samples import samples
 _PIECEWISE_LINEAR = frozenset(CODES[name] for name in ("linear", "relu", "leaky_relu"))
 
 
-_is_batched = torch._C._functorch.is_legacy_batchedtensor  # what is_grads_batched makes
-
-
 def gradients(
     dy: Tensor, x: Tensor, b: Tensor | None, residual: Tensor | None, dim: int, act: int, alpha: float, gain: float,
     clamp: float, order: int, needs_b: bool,
@@ -31,8 +28,7 @@ def gradients(
 
     ``order`` is 1, or 2 for the second derivative of the activation in the place of the first. Differentiable again.
     """
-    batched = _is_batched(dy)
-    if order == 1 and not batched and registry.takes_direct_calls():
+    if order == 1 and not registry.is_batched(dy) and registry.takes_direct_calls():
         recorded = torch.is_grad_enabled()
         if not recorded and dy.stride() != x.stride() and x.is_contiguous():
             dy = dy.contiguous()
@@ -42,7 +38,7 @@ def gradients(
         if found is not None:
             return found
     arguments = (dy, x, b, residual, dim, act, alpha, gain, clamp, order, needs_b)
-    plain = not batched and registry.is_plain(dy, x, b, residual)
+    plain = registry.is_plain(dy, x, b, residual)
     dx, db = OP.run(*arguments) if plain else OP.call(*arguments)
     return dx, db.to(b.dtype) if needs_b and b is not None else None
 

@@ -138,9 +138,6 @@ def _direct_loss(model_output, x_start, alpha, sigma, weight, noise, seeds, stre
     return None if result is None else result[0]
 
 
-_is_batched = torch._C._functorch.is_legacy_batchedtensor  # what is_grads_batched makes
-
-
 class _DirectLoss(torch.autograd.Function):
     """What registered autograd does for the op, with a tenth of its cost on a small image."""
 
@@ -173,7 +170,7 @@ class _DirectLoss(torch.autograd.Function):
         needs = ctx.needs_input_grad
         only_m = needs[0] and not (needs[1] or needs[5])
         only_m = only_m and not torch.is_grad_enabled() and grad_loss.dim() == 0
-        if only_m and registry.is_unobserved() and not _is_batched(grad_loss) and float(grad_loss) == 1.0:
+        if only_m and registry.is_unobserved() and not registry.is_batched(grad_loss) and float(grad_loss) == 1.0:
             return gradient, *[None] * 9
         alpha, sigma, weight = (
             None if v is None else _check.per_sample("diffusion_loss", "a constant", v, m, "model_output")

@@ -15,8 +15,6 @@ from genfast.ops._loss import run_backward
 from genfast.ops.gan_loss.op import Options, codes, weighted_gradients
 from genfast.ops.gan_loss.terms import reads_real
 
-_is_batched = torch._C._functorch.is_legacy_batchedtensor  # what is_grads_batched makes
-
 
 def loss(real: Any, fake: Tensor, weight: Any, options: Options, shares: bool) -> tuple[Tensor, Any] | None:
     """The loss of one scale, and its shares; None where the native library declines."""
@@ -101,7 +99,7 @@ class _DirectLoss(torch.autograd.Function):
             return *_again(grad, *ctx.kept), None, None, None, None
         by_real, by_fake = gradients
         dtype = ctx.kept[1].dtype
-        one = registry.is_unobserved() and not _is_batched(grad) and grad.item() == 1.0
+        one = registry.is_unobserved() and not registry.is_batched(grad) and grad.item() == 1.0
         if not one:
             by_real, by_fake = (None if g is None else g * grad for g in gradients)
         if dtype != torch.float32:

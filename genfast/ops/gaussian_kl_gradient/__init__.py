@@ -19,18 +19,14 @@ from genfast.ops.gaussian_kl.samples import cases
 from genfast.ops.gaussian_kl_gradient import reference
 from genfast.random import as_seeds
 
-_is_batched = torch._C._functorch.is_legacy_batchedtensor  # what is_grads_batched makes
-
 
 def gradients(dz: Tensor | None, dkl: Tensor | None, *inputs: Any) -> tuple[Tensor, Tensor]:
     """The gradients of :func:`genfast.gaussian_kl` by ``mu`` and ``logvar``, of the arguments of its op.
 
     ``dz`` and ``dkl`` are those of its results, or None. Differentiable again.
     """
-    tensors = (dz, dkl, *inputs[:4])
-    if registry.is_plain(*tensors) and not any(t is not None and _is_batched(t) for t in (dz, dkl)):
-        return OP.run(dz, dkl, *inputs)
-    return OP.call(dz, dkl, *inputs)
+    plain = registry.is_plain(dz, dkl, *inputs[:4])
+    return OP.run(dz, dkl, *inputs) if plain else OP.call(dz, dkl, *inputs)
 
 
 def _launch(

@@ -21,8 +21,6 @@ _FEW_ROWS = 32
 _PLAIN = (Tensor, torch.nn.Parameter)
 _LINEAR, _RELU, _LEAKY = (CODES[name] for name in ("linear", "relu", "leaky_relu"))
 
-_is_batched = torch._C._functorch.is_legacy_batchedtensor  # what is_grads_batched makes
-
 
 def takes(e: Epilogue, *tensors: Tensor | None) -> bool:
     """Whether :func:`linear_act` computes with these."""
@@ -71,7 +69,7 @@ class _LinearAct(torch.autograd.Function):
     def backward(ctx, dy):
         x, w, b, residual, kept = ctx.saved_tensors
         needs = [registry.is_wanted(ctx, k) for k in range(4)]
-        if torch.is_grad_enabled() or _is_batched(dy) or dy.is_neg() or dy._is_zerotensor():
+        if torch.is_grad_enabled() or registry.is_batched(dy) or dy.is_neg() or dy._is_zerotensor():
             found = registry.composed_gradients(lambda *own: _plain(*own, *ctx.numbers), (x, w, b, residual), needs, dy)
         else:
             found = _gradients(dy.contiguous(), x.contiguous(), w.contiguous(), kept, needs, ctx.numbers)

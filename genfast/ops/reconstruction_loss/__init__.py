@@ -86,9 +86,6 @@ def _gain(p: Tensor, reduction: str) -> float:
     return max((p.numel() if reduction == "mean" else p.shape[0]) / 32, 1.0)
 
 
-_is_batched = torch._C._functorch.is_legacy_batchedtensor  # what is_grads_batched makes
-
-
 class _DirectLoss(torch.autograd.Function):
     """What registered autograd does for the op, with a fraction of its cost on a small tensor."""
 
@@ -111,7 +108,7 @@ class _DirectLoss(torch.autograd.Function):
         p, t, gradient, weight = ctx.saved_tensors
         number, kind, reduction = ctx.choices
         only_p = not torch.is_grad_enabled() and not ctx.needs_input_grad[1] and grad_loss.dim() == 0
-        if only_p and registry.is_unobserved() and not _is_batched(grad_loss) and float(grad_loss) == 1.0:
+        if only_p and registry.is_unobserved() and not registry.is_batched(grad_loss) and float(grad_loss) == 1.0:
             return gradient, None, None, None, None
         if weight is not None or number is not None:
             given = number if weight is None else weight
