@@ -56,5 +56,10 @@ def finish_loss(partial: Tensor, loss: Tensor, divisor: int) -> None:
     """Write the sum of ``partial`` ``[B, programs]``, or of each row if ``loss`` is ``[B]``, over ``divisor``."""
     batch, partials = partial.shape
     segments, summed = (batch, partials) if loss.dim() else (1, batch * partials)
-    block, warps = (1024, 4) if summed > 128 else (128, 1)
-    _triton.launch(sum_kernel, segments, warps, (partial, loss, summed, divisor), {"BLOCK": block})
+    sum_partials(partial, loss, segments, summed, divisor)
+
+
+def sum_partials(partial: Tensor, out: Tensor, segments: int, length: int, divisor: int) -> None:
+    """Write the sum of each of ``segments`` runs of ``length`` numbers, over ``divisor``."""
+    block, warps = (1024, 4) if length > 128 else (128, 1)
+    _triton.launch(sum_kernel, segments, warps, (partial, out, length, divisor), {"BLOCK": block})

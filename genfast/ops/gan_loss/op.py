@@ -12,6 +12,7 @@ from genfast import registry
 from genfast.backend import cuda_library, current_stream, native
 from genfast.ops import _check
 from genfast.ops._check import DTYPE_CODES, STORAGE
+from genfast.ops._loss import empty
 from genfast.ops.diffusion_loss.reference import REDUCTIONS
 from genfast.ops.gan_loss import reference
 from genfast.ops.gan_loss.samples import samples
@@ -43,10 +44,9 @@ def codes(options: Options) -> tuple[Any, ...]:
 
 
 def _outputs(fake: Tensor, reduction: str, real_gradient: bool, fake_gradient: bool) -> tuple[Tensor, ...]:
-    dtype = reference.wide(fake)
-    loss = fake.new_empty(fake.shape[:1] if reduction == "none" else (), dtype=dtype)
+    loss = empty(fake, reduction)
     gradients = (
-        torch.empty_like(fake, dtype=dtype) if wanted else fake.new_empty(0, dtype=dtype)
+        torch.empty_like(fake, dtype=loss.dtype) if wanted else loss.new_empty(0)
         for wanted in (real_gradient, fake_gradient)
     )
     return loss, *gradients, fake.new_empty(2, dtype=torch.float32)

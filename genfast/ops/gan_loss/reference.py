@@ -6,13 +6,9 @@ import torch
 from torch import Tensor
 
 from genfast.ops._check import memory_format
+from genfast.ops._loss import wide
 from genfast.ops.gan_loss.terms import Term, pairing, terms
 from genfast.ops.sampler_step.reference import flat, per_sample
-
-
-def wide(x: Tensor) -> torch.dtype:
-    """The dtype of the arithmetic, of the loss and of the gradients that a kernel writes."""
-    return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
 def value(x: Tensor, term: Term) -> Tensor:
@@ -74,7 +70,7 @@ def gradients(
     real: Tensor | None, fake: Tensor, scale: Tensor, kind: str, side: str, smoothing: float, a: float, b: float,
     c: float,
 ) -> tuple[Tensor | None, Tensor]:  # fmt: skip
-    """The derivatives of ``sum_b scale_b loss_b`` by real and fake logits, in the dtype of :func:`wide`.
+    """The derivatives of ``sum_b scale_b loss_b`` by real and fake logits, in the dtype of ``wide``.
 
     Made of differentiable functions, so that they can be derived again. ``scale`` is ``[B]`` or ``[1]``.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import struct
 
 import torch
 import triton
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from genfast.ops import _triton
 from genfast.ops._activation_triton import _exp, _log1p, _maximum
-from genfast.ops._loss_triton import sum_kernel
+from genfast.ops._loss_triton import float_bits, sum_partials
 from genfast.ops._triton import load
 from genfast.ops.gan_loss.terms import pairing, terms
 
@@ -128,11 +127,6 @@ def correct_kernel(slopes, real_gradient, fake_gradient, total: tl.int64, scale_
         tl.store(fake_gradient + i, corrected, mask=mask)
 
 
-def _sum(partial: Tensor, out: Tensor, segments: int, length: int, divisor: int) -> None:
-    block, warps = (1024, 4) if length > 128 else (128, 1)
-    _triton.launch(sum_kernel, segments, warps, (partial, out, length, divisor), {"BLOCK": block})
-
-
 def _tile(rows: int, length: int) -> tuple[tuple[int, int, int], int, dict[str, int]]:
     """Sizes, programs and constants for rows of logits."""
     across, down = (1024, 1) if length > 64 else (64, 16) if length > 4 else (4, 256)
@@ -140,11 +134,6 @@ def _tile(rows: int, length: int) -> tuple[tuple[int, int, int], int, dict[str, 
         down = 1
     chunks = math.ceil(length / across)
     return (rows, length, chunks), math.ceil(rows / down) * chunks, {"ROWS": down, "BLOCK": across}
-
-
-def _bits(value: float) -> int:
-    # A Python float would become a float64 argument where torch.compile traces the launch.
-    return struct.unpack("<i", struct.pack("<f", value))[0]
 
 
 def launch(
@@ -171,21 +160,21 @@ def launch(
         partial = torch.empty(2 * count, dtype=torch.float64, device=fake.device)
         _triton.launch(logit_sums_kernel, flat_programs, 4, (real, fake, partial, *flat_sizes), flat_constants)
         means = torch.empty(2, dtype=torch.float32, device=fake.device)
-        _sum(partial, means, 2, count, total)
+        sum_partials(partial, means, 2, count, total)
     partial = torch.empty(5 * items, dtype=torch.float64, device=fake.device)
-    arguments = (fake, real, weight, means, partial, real_gradient, fake_gradient, *sizes, _bits(share))
+    arguments = (fake, real, weight, means, partial, real_gradient, fake_gradient, *sizes, float_bits(share))
     forms = {
         "PAIRING": kind, "REAL_FORM": real_term.form, "REAL_D": real_term.direction, "REAL_P": real_term.parameter,
         "FAKE_FORM": fake_term.form, "FAKE_D": fake_term.direction, "FAKE_P": fake_term.parameter,
     }  # fmt: skip
     _triton.launch(terms_kernel, programs, 4, arguments, constants | forms)
     segments, summed = (sizes[0], sizes[2]) if reduction == "none" else (1, items)
-    _sum(partial, loss, segments, summed, total if reduction == "mean" else numel)
-    _sum(partial[items:], shares, 2, items, total)
+    sum_partials(partial, loss, segments, summed, total if reduction == "mean" else numel)
+    sum_partials(partial[items:], shares, 2, items, total)
     if real is None:
         shares[0] = math.nan
     if kind == "average" and (real_gradient is not None or fake_gradient is not None):
         slopes = torch.empty(2, dtype=torch.float32, device=fake.device)
-        _sum(partial[3 * items :], slopes, 2, items, total)
-        corrected = (slopes, real_gradient, fake_gradient, total, _bits(share))
+        sum_partials(partial[3 * items :], slopes, 2, items, total)
+        corrected = (slopes, real_gradient, fake_gradient, total, float_bits(share))
         _triton.launch(correct_kernel, math.ceil(total / 1024), 4, corrected, {"BLOCK": 1024})

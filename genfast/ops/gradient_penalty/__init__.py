@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from genfast.ops import _check
+from genfast.ops._loss import wide
 from genfast.ops.diffusion_loss.reference import REDUCTIONS
-from genfast.ops.gradient_penalty import reference
 from genfast.ops.gradient_penalty.op import OP
 from genfast.ops.uniform_noise import uniform_noise
 from genfast.random import Seeds, Stream, as_seeds, check_stream
@@ -106,7 +106,7 @@ def _images(
     if seeds is None:
         raise ValueError(f"{name}: give seeds (an int, one int per sample, or an int64 tensor) for interpolates")
     stream = check_stream(name, stream)
-    dtype = reference.wide(real)
+    dtype = wide(real)
     drawn = as_seeds(name, seeds, real.shape[0], real.device)
     u = uniform_noise((real.shape[0], 1), drawn, stream=stream, dtype=dtype, device=real.device)
     u = u.reshape(-1, *[1] * (real.dim() - 1))

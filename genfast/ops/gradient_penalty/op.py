@@ -11,6 +11,7 @@ from genfast import registry
 from genfast.backend import cuda_library, current_stream, native
 from genfast.ops import _check
 from genfast.ops._check import DTYPE_CODES, STORAGE
+from genfast.ops._loss import empty
 from genfast.ops.diffusion_loss.reference import REDUCTIONS
 from genfast.ops.gradient_penalty import reference
 from genfast.ops.gradient_penalty.reference import FORMS
@@ -18,9 +19,8 @@ from genfast.ops.gradient_penalty.samples import samples
 
 
 def _outputs(gradient: Tensor, reduction: str, with_derivative: bool) -> tuple[Tensor, Tensor]:
-    dtype = reference.wide(gradient)
-    penalty = gradient.new_empty(gradient.shape[:1] if reduction == "none" else (), dtype=dtype)
-    return penalty, torch.empty_like(gradient, dtype=dtype) if with_derivative else penalty.new_empty(0)
+    penalty = empty(gradient, reduction)
+    return penalty, torch.empty_like(gradient, dtype=penalty.dtype) if with_derivative else penalty.new_empty(0)
 
 
 def _launch(

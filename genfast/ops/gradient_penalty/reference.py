@@ -6,14 +6,10 @@ import torch
 from torch import Tensor
 
 from genfast.ops._check import memory_format
+from genfast.ops._loss import wide
 from genfast.ops.sampler_step.reference import flat, per_sample
 
 FORMS = ("two_sided", "one_sided", "zero_centred")
-
-
-def wide(x: Tensor) -> torch.dtype:
-    """The dtype of the arithmetic, of the penalty and of its derivative."""
-    return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
 def _norm(gradient: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import triton.language as tl
 from torch import Tensor
 
 from genfast.ops import _triton
-from genfast.ops._loss_triton import sum_kernel
+from genfast.ops._loss_triton import sum_partials
 from genfast.ops._triton import load
 
 
@@ -68,6 +68,4 @@ def launch(
         penalty_kernel, math.ceil(batch / rows), 4, (gradient, derivative, partial, length, batch), constants
     )
     segments, summed = (batch, 1) if reduction == "none" else (1, batch)
-    block, warps = (1024, 4) if summed > 128 else (128, 1)
-    divisor = batch if reduction == "mean" else 1
-    _triton.launch(sum_kernel, segments, warps, (partial, penalty, summed, divisor), {"BLOCK": block})
+    sum_partials(partial, penalty, segments, summed, batch if reduction == "mean" else 1)
