@@ -110,7 +110,7 @@ class BaseTrainer(ABC, Generic[R]):
         Whoever leaves the loop early leaves the run in a state that can be saved and continued.
 
         Raises:
-            TrainingDiverged: at the first loss or gradient that is not finite, which changes no weight.
+            TrainingDiverged: at the first loss or gradient that is not finite, for which nothing is updated.
         """
         until = self.config.steps if until is None else until
         loader = DataLoader(

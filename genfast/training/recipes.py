@@ -109,7 +109,8 @@ def vae_digits(seed: int = 0) -> dict[str, LatentRecipe]:
 def gan_for_images(images: Images, kind: str | None = None, seed: int = 0, *, penalty: bool = False) -> LatentRecipe:
     """Of :func:`gan_digits` for small labelled images like them, else a GAN of ``kind``, by default a DCGAN.
 
-    With a ``penalty`` to come its discriminator has no batch norm, which mixes images.
+    With a ``penalty`` to come its discriminator has no batch norm, which mixes images. Raises ValueError for images that
+    are not square, and for a conditional GAN of images without labels.
     """
     kind = kind or "dcgan"
     table = gan_digits(seed)
@@ -117,6 +118,8 @@ def gan_for_images(images: Images, kind: str | None = None, seed: int = 0, *, pe
         recipe = table[kind]
         return replace(recipe, model=replace(recipe.model, norm="group")) if penalty else recipe
     classes = images.classes if kind == "conditional_gan" else None
+    if kind == "conditional_gan" and not classes:
+        raise ValueError("recipes: a conditional_gan needs images with labels, got some without")
     model = _square(images, GANConfig, kind=kind, classes=classes, norm="group" if penalty else "batch")
     return LatentRecipe(model, GANTrainingConfig(seed=seed))
 

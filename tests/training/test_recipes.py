@@ -45,3 +45,8 @@ def test_a_penalty_takes_batch_norm_away():
         for penalty in (False, True):
             recipe = recipes.gan_for_images(images.resized(size), penalty=penalty)
             assert (recipe.model.norm != "batch") == penalty
+
+
+def test_a_conditional_gan_needs_labels():
+    with pytest.raises(ValueError, match="a conditional_gan needs images with labels"):
+        recipes.gan_for_images(TensorImages(torch.zeros(4, 3, 16, 16)), "conditional_gan")
