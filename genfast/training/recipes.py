@@ -109,8 +109,9 @@ def vae_digits(seed: int = 0) -> dict[str, LatentRecipe]:
 def gan_for_images(images: Images, kind: str | None = None, seed: int = 0, *, penalty: bool = False) -> LatentRecipe:
     """Of :func:`gan_digits` for small labelled images like them, else a GAN of ``kind``, by default a DCGAN.
 
-    With a ``penalty`` to come its discriminator has no batch norm, which mixes images. Raises ValueError for images that
-    are not square, and for a conditional GAN of images without labels.
+    With a ``penalty`` to come its discriminator has no batch norm, which mixes images.
+
+    Raises ValueError for images that are not square, and for a conditional GAN of images without labels.
     """
     kind = kind or "dcgan"
     table = gan_digits(seed)
