@@ -2,7 +2,7 @@
 
 #include "common/bind.h"
 
-namespace genfast {
+namespace genfast::_template_bindings {
 
 static Template arguments(uintptr_t x, uintptr_t out, int dtype, int64_t batch, int64_t numel, uintptr_t scale,
                           uintptr_t shift) {
@@ -12,4 +12,4 @@ static Template arguments(uintptr_t x, uintptr_t out, int dtype, int64_t batch, 
 
 static const BindOp bind([](py::module_& m) { bind_kernel(m, "_template", arguments, _template_cpu, _template_cuda); });
 
-}  // namespace genfast
+}  // namespace genfast::_template_bindings

@@ -3,7 +3,7 @@
 #include "common/bind.h"
 #include "common/direct_call.h"
 
-namespace genfast {
+namespace genfast::add_noise_bindings {
 
 static AddNoise arguments(uintptr_t x, uintptr_t out, int dtype, int64_t batch, int64_t numel, int64_t channels,
                           uintptr_t alpha, uintptr_t sigma, uintptr_t noise, uintptr_t seeds, int64_t seed,
@@ -47,4 +47,4 @@ static const BindOp bind([](py::module_& m) {
   bind_direct<direct, 7>(m, "add_noise_direct");
 });
 
-}  // namespace genfast
+}  // namespace genfast::add_noise_bindings

@@ -3,7 +3,7 @@
 #include "attention.h"
 #include "common/bind.h"
 
-namespace genfast {
+namespace genfast::attention_bindings {
 
 // sizes: batch, heads, queries, keys, size; strides: of q, k and v, each by image, head and position.
 static Attention arguments(uintptr_t q, uintptr_t k, uintptr_t v, uintptr_t out, int dtype,
@@ -27,4 +27,4 @@ static Attention arguments(uintptr_t q, uintptr_t k, uintptr_t v, uintptr_t out,
 
 static const BindOp bind([](py::module_& m) { bind_kernel(m, "attention", arguments, attention_cpu, attention_cuda); });
 
-}  // namespace genfast
+}  // namespace genfast::attention_bindings

@@ -3,7 +3,7 @@
 #include "common/bind.h"
 #include "common/direct_call.h"
 
-namespace genfast {
+namespace genfast::bias_act_bindings {
 
 static BiasAct arguments(uintptr_t x, uintptr_t out, int dtype, int64_t outer, int64_t channels, int64_t inner,
                          uintptr_t bias, uintptr_t residual, int act, float param, float gain, float clamp) {
@@ -54,4 +54,4 @@ static const BindOp bind([](py::module_& m) {
   bind_direct<direct, 8>(m, "bias_act_direct");
 });
 
-}  // namespace genfast
+}  // namespace genfast::bias_act_bindings

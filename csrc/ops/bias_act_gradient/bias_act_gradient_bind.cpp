@@ -5,7 +5,7 @@
 #include "common/bind.h"
 #include "common/direct_call.h"
 
-namespace genfast {
+namespace genfast::bias_act_gradient_bindings {
 
 static BiasActGradient arguments(uintptr_t dy, uintptr_t x, uintptr_t dx, uintptr_t dbias, int order, int dtype,
                                  int64_t outer, int64_t channels, int64_t inner, uintptr_t bias, uintptr_t residual,
@@ -76,4 +76,4 @@ static const BindOp bind([](py::module_& m) {
   });
 });
 
-}  // namespace genfast
+}  // namespace genfast::bias_act_gradient_bindings

@@ -1,7 +1,7 @@
 #include "common/bind_conv.h"
 #include "direct.h"
 
-namespace genfast {
+namespace genfast::direct_bindings {
 
 static void bind_direct(py::module_& m, const char* name, void (*kernel)(const DirectConv&)) {
   m.def(name, [kernel](uintptr_t x, uintptr_t weight, uintptr_t out, int dtype, bool channels_last,
@@ -22,4 +22,4 @@ static const BindOp bind([](py::module_& m) {
   bind_direct(m, "direct_planar_few_in", direct_planar_few_in_cpu);
 });
 
-}  // namespace genfast
+}  // namespace genfast::direct_bindings

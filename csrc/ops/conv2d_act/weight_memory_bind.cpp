@@ -8,8 +8,7 @@
 #include <immintrin.h>
 #endif
 
-namespace genfast {
-namespace {
+namespace genfast::weight_memory_bindings {
 
 constexpr int64_t kLine = 64, kWords = kLine / 8;
 constexpr uint64_t kOdd = 0x9E3779B97F4A7C15ull;
@@ -17,11 +16,12 @@ constexpr uint64_t kOdd = 0x9E3779B97F4A7C15ull;
 // A checksum of every `step`th line of memory from line `first` on: whatever byte of them changes, it changes, but for
 // one case in 2^64. The words of a line are summed apart, because one chain of multiplications would take eight times
 // as long.
-uint64_t checksum(uintptr_t address, int64_t bytes, int64_t step, int64_t first) {
+static uint64_t checksum(uintptr_t address, int64_t bytes, int64_t step, int64_t first) {
   const char* memory = as_pointer<const char>(address);
   const int64_t lines = (bytes + kLine - 1) / kLine, whole = bytes / kLine;
   uint64_t sums[kWords] = {1, 2, 3, 4, 5, 6, 7, 8}, words[kWords];
   const auto add = [&] {
+#pragma GCC unroll 8
     for (int i = 0; i < kWords; ++i) sums[i] = ((sums[i] ^ words[i]) * kOdd) ^ (sums[i] >> 32);
   };
   int64_t line = first;
@@ -41,7 +41,7 @@ uint64_t checksum(uintptr_t address, int64_t bytes, int64_t step, int64_t first)
 }
 
 // Has the memory leave the caches, as the weights of a layer have when all the others were read since.
-void evict(uintptr_t address, int64_t bytes) {
+static void evict(uintptr_t address, int64_t bytes) {
 #if defined(__x86_64__)
   const char* memory = as_pointer<const char>(address);
   for (int64_t i = 0; i < bytes; i += kLine) _mm_clflush(memory + i);
@@ -51,10 +51,9 @@ void evict(uintptr_t address, int64_t bytes) {
 #endif
 }
 
-const BindOp bind([](py::module_& m) {
+static const BindOp bind([](py::module_& m) {
   m.def("checksum", checksum);
   m.def("evict", evict);
 });
 
-}  // namespace
-}  // namespace genfast
+}  // namespace genfast::weight_memory_bindings

@@ -8,12 +8,12 @@
 #include <new>
 
 namespace genfast {
-namespace {
+namespace winograd_bindings {
 
 constexpr size_t kHugePage = size_t{2} << 20;
 
 // Many streams run through these memories at once: without large pages each would miss the TLB on its own.
-void ask_for_huge_pages(char* memory, size_t bytes) {
+static void ask_for_huge_pages(char* memory, size_t bytes) {
 #if defined(MADV_HUGEPAGE)
   const auto begin = (reinterpret_cast<uintptr_t>(memory) + kHugePage - 1) / kHugePage * kHugePage;
   const auto end = (reinterpret_cast<uintptr_t>(memory) + bytes) / kHugePage * kHugePage;
@@ -27,9 +27,9 @@ struct Workspace {
   ~Workspace() { std::free(memory); }
 };
 
-void run(uintptr_t x, uintptr_t weight, uintptr_t out, int dtype, bool channels_last,
-         const std::array<int64_t, 16>& sizes, uintptr_t bias, uintptr_t residual, int act, float param, float gain,
-         float clamp, int tile) {
+static void run(uintptr_t x, uintptr_t weight, uintptr_t out, int dtype, bool channels_last,
+                const std::array<int64_t, 16>& sizes, uintptr_t bias, uintptr_t residual, int act, float param,
+                float gain, float clamp, int tile) {
   const Winograd p{conv_arguments(x, weight, out, dtype, channels_last, sizes, bias, residual, act, param, gain, clamp),
                    tile};
   adopt_thread_count();
@@ -37,8 +37,8 @@ void run(uintptr_t x, uintptr_t weight, uintptr_t out, int dtype, bool channels_
   winograd_cpu(p);
 }
 
-void pack(uintptr_t weight, int dtype, int64_t out_channels, int64_t in_channels, const std::array<int64_t, 4>& stride,
-          int tile, uintptr_t packed) {
+static void pack(uintptr_t weight, int dtype, int64_t out_channels, int64_t in_channels,
+                 const std::array<int64_t, 4>& stride, int tile, uintptr_t packed) {
   const WinogradWeight p{as_pointer<const void>(weight),
                          static_cast<DType>(dtype),
                          out_channels,
@@ -53,8 +53,8 @@ void pack(uintptr_t weight, int dtype, int64_t out_channels, int64_t in_channels
   winograd_weight_cpu(p);
 }
 
-void weight_gradient(uintptr_t x, uintptr_t dy, uintptr_t out, const std::array<int64_t, 16>& sizes,
-                     const std::array<int64_t, 4>& stride) {
+static void weight_gradient(uintptr_t x, uintptr_t dy, uintptr_t out, const std::array<int64_t, 16>& sizes,
+                            const std::array<int64_t, 4>& stride) {
   const WinogradGradient p{conv_arguments(x, 0, 0, static_cast<int>(DType::f32), true, sizes, 0, 0, 0, 0, 1, -1),
                            as_pointer<const float>(dy),
                            as_pointer<float>(out),
@@ -64,16 +64,17 @@ void weight_gradient(uintptr_t x, uintptr_t dy, uintptr_t out, const std::array<
   winograd_gradient_cpu(p);
 }
 
-const BindOp bind([](py::module_& m) {
+static const BindOp bind([](py::module_& m) {
   m.def("winograd", run);
   m.def("winograd_weight", pack);
   m.def("winograd_weight_gradient", weight_gradient);
   m.def("winograd_packed_channels", packed_channels);
 });
 
-}  // namespace
+}  // namespace winograd_bindings
 
 char* workspace(int64_t bytes) {
+  using namespace winograd_bindings;
   thread_local Workspace own;
   if (own.bytes < bytes) {
     std::free(own.memory);

@@ -3,7 +3,7 @@
 #include "common/bind.h"
 #include "common/direct_call.h"
 
-namespace genfast {
+namespace genfast::diffusion_loss_bindings {
 
 static DiffusionLoss arguments(uintptr_t model_output, int dtype, uintptr_t x_start, int x_dtype, int64_t batch,
                                int64_t numel, int64_t channels, uintptr_t alpha, uintptr_t sigma, uintptr_t weight,
@@ -71,4 +71,4 @@ static const BindOp bind([](py::module_& m) {
   bind_direct<direct, 12>(m, "diffusion_loss_direct");
 });
 
-}  // namespace genfast
+}  // namespace genfast::diffusion_loss_bindings

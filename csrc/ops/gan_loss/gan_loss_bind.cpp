@@ -3,7 +3,7 @@
 #include "common/bind.h"
 #include "common/direct_call.h"
 
-namespace genfast {
+namespace genfast::gan_loss_bindings {
 
 static Term term(int64_t form, double direction, double parameter) {
   return {static_cast<Form>(form), static_cast<float>(direction), static_cast<float>(parameter)};
@@ -93,4 +93,4 @@ static const BindOp bind([](py::module_& m) {
   bind_direct<direct, 15>(m, "gan_loss_direct");
 });
 
-}  // namespace genfast
+}  // namespace genfast::gan_loss_bindings

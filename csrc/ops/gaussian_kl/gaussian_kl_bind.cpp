@@ -1,6 +1,6 @@
 #include "posterior_bind.h"
 
-namespace genfast {
+namespace genfast::gaussian_kl_bindings {
 
 static GaussianKL arguments(const PosteriorTuple& inputs, uintptr_t z, uintptr_t kl, double scale, bool per_sample,
                             uintptr_t partial) {
@@ -31,4 +31,4 @@ static const BindOp bind([](py::module_& m) {
   bind_direct<direct, 9>(m, "gaussian_kl_direct");
 });
 
-}  // namespace genfast
+}  // namespace genfast::gaussian_kl_bindings

@@ -2,7 +2,7 @@
 
 #include "ops/gaussian_kl/posterior_bind.h"
 
-namespace genfast {
+namespace genfast::gaussian_kl_gradient_bindings {
 
 static GaussianKLGradient arguments(const PosteriorTuple& inputs, uintptr_t dz, uintptr_t dkl, uintptr_t dmu,
                                     uintptr_t dlogvar, double scale, bool per_sample) {
@@ -41,4 +41,4 @@ static const BindOp bind([](py::module_& m) {
   bind_direct<direct, 11>(m, "gaussian_kl_gradient_direct");
 });
 
-}  // namespace genfast
+}  // namespace genfast::gaussian_kl_gradient_bindings

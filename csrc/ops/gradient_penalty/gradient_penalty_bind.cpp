@@ -2,7 +2,7 @@
 
 #include "common/bind.h"
 
-namespace genfast {
+namespace genfast::gradient_penalty_bindings {
 
 static GradientPenalty arguments(uintptr_t gradient, int dtype, int64_t batch, int64_t numel, int form, double factor,
                                  int reduction, uintptr_t penalty, uintptr_t derivative, uintptr_t partial) {
@@ -24,4 +24,4 @@ static const BindOp bind([](py::module_& m) {
   bind_kernel(m, "gradient_penalty", arguments, gradient_penalty_cpu, gradient_penalty_cuda);
 });
 
-}  // namespace genfast
+}  // namespace genfast::gradient_penalty_bindings

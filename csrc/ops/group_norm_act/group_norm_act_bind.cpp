@@ -4,7 +4,7 @@
 #include "common/direct_call.h"
 #include "pieces.h"
 
-namespace genfast {
+namespace genfast::group_norm_act_bindings {
 
 static GroupNormAct arguments(uintptr_t x, uintptr_t out, int dtype, const NormSizes& sizes, bool channels_last,
                               bool joint, const NormPointers& parameters, float eps, int act, float param,
@@ -87,4 +87,4 @@ static const BindOp bind([](py::module_& m) {
   bind_kernel(m, "group_norm_act", arguments, group_norm_act_cpu, group_norm_act_cuda);
 });
 
-}  // namespace genfast
+}  // namespace genfast::group_norm_act_bindings

@@ -1,7 +1,7 @@
 #include "group_norm_act_gradient.h"
 #include "ops/group_norm_act/bind.h"
 
-namespace genfast {
+namespace genfast::group_norm_act_gradient_bindings {
 
 static GroupNormActGradient arguments(uintptr_t dy, uintptr_t x, uintptr_t dx, int dtype, const NormSizes& sizes,
                                       bool channels_last, bool joint, const NormPointers& parameters, float eps,
@@ -32,4 +32,4 @@ static const BindOp bind([](py::module_& m) {
   bind_kernel(m, "group_norm_act_gradient", arguments, group_norm_act_gradient_cpu, group_norm_act_gradient_cuda);
 });
 
-}  // namespace genfast
+}  // namespace genfast::group_norm_act_gradient_bindings

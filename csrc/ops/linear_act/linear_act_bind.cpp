@@ -4,7 +4,7 @@
 #include "common/direct_call.h"
 #include "linear_act.h"
 
-namespace genfast {
+namespace genfast::linear_act_bindings {
 
 static LinearAct arguments(uintptr_t x, uintptr_t weight, uintptr_t y, int dtype, bool packed, int64_t rows, int64_t in,
                            int64_t out, uintptr_t bias, uintptr_t residual, int act, float param, float gain,
@@ -128,4 +128,4 @@ static const BindOp bind([](py::module_& m) {
   m.attr("LINEAR_PANEL") = kPanel;
 });
 
-}  // namespace genfast
+}  // namespace genfast::linear_act_bindings

@@ -3,7 +3,7 @@
 #include "common/bind.h"
 #include "common/direct_call.h"
 
-namespace genfast {
+namespace genfast::reconstruction_loss_bindings {
 
 static ReconstructionLoss arguments(uintptr_t prediction, int dtype, uintptr_t target, int target_dtype, int64_t batch,
                                     int64_t numel, uintptr_t weight, int kind, int reduction, double gain,
@@ -60,4 +60,4 @@ static const BindOp bind([](py::module_& m) {
   bind_direct<direct, 7>(m, "reconstruction_loss_direct");
 });
 
-}  // namespace genfast
+}  // namespace genfast::reconstruction_loss_bindings

@@ -3,7 +3,7 @@
 #include "common/bind.h"
 #include "common/direct_call.h"
 
-namespace genfast {
+namespace genfast::sampler_step_bindings {
 
 static SamplerStep arguments(uintptr_t x, uintptr_t model_output, uintptr_t uncond,
                              const std::vector<uintptr_t>& history, uintptr_t noise, uintptr_t known, uintptr_t mask,
@@ -109,4 +109,4 @@ static const BindOp bind([](py::module_& m) {
   bind_direct<direct, 16>(m, "sampler_step_direct");
 });
 
-}  // namespace genfast
+}  // namespace genfast::sampler_step_bindings
