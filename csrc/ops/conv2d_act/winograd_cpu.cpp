@@ -72,10 +72,14 @@ void run_member(const Plan& plan, int64_t group, int64_t member) {
     if (block > 0) plan.barriers[group].wait(plan.members);
     transform_input(t, first, rows, share(t.channel_blocks, member), share(t.channel_blocks, member + 1), v, input);
     plan.barriers[group].wait(plan.members);
-    for (int64_t step = share(plan.steps, member); step < share(plan.steps, member + 1); ++step) {
+    const int64_t last = share(plan.steps, member + 1);
+    for (int64_t step = share(plan.steps, member); step < last; ++step) {
       const int64_t channel = step * kOutputs, width = c.out_channels - channel > kPanel ? kOutputs : kPanel;
-      const float* u = static_cast<const float*>(c.weight) + channel * t.points * c.in_channels;
-      multiply_panels(t, rows, width, v, u, m);
+      const auto weights = [&](int64_t step) {
+        return static_cast<const float*>(c.weight) + step * kOutputs * t.points * c.in_channels;
+      };
+      const float* const later = weights(step + 1 < last ? step + 1 : share(plan.steps, member));
+      multiply_panels(t, rows, width, v, weights(step), later, m);
       transform_output(t, first, rows, channel, m, output);
     }
   }

@@ -8,6 +8,7 @@ struct Products {
   int64_t channels;
   int64_t block_stride;   // of V, between blocks of kLanes channels
   int64_t vector_stride;  // of U, between the vectors of a column
+  int64_t ahead;          // bytes of later weights that are asked for per channel and vector
 };
 
 // Channels are summed in chunks, chunks to totals and totals in M: one long chain of roundings would be most of the
@@ -21,7 +22,11 @@ constexpr int kMaxRows = 6;
 constexpr int64_t kChunk = 32, kTotal = kChunk;
 #endif
 
-using Kernel = void (*)(const Products&, const float* v, const float* u, float* m, const float* next);
+// Later weights are asked for evenly throughout, into the second-level cache: a point's weights, V and those would not
+// fit into the first level together.
+constexpr int kSecondLevel = 2;
+
+using Kernel = void (*)(const Products&, const float* v, const float* u, float* m, const char* next);
 
 template <int kRows, int kVectors>
 struct Sums {
@@ -42,17 +47,17 @@ struct Sums {
 
 // sum = the products of the next `channels` channels; v, u and next move past them.
 template <int kRows, int kVectors>
-GENFAST_HD void add(const Products& g, int64_t channels, const float*& v, const float*& u, const float*& next,
+GENFAST_HD void add(const Products& g, int64_t channels, const float*& v, const float*& u, const char*& next,
                     Sums<kRows, kVectors>& sum) {
   sum.clear();
   for (int64_t c = 0; c < channels; c += kLanes, v += g.block_stride) {
     const int64_t count = std::min<int64_t>(kLanes, channels - c);
-    for (int64_t k = 0; k < count; ++k, u += kPanel, next += kPanel) {
+    for (int64_t k = 0; k < count; ++k, u += kPanel, next += g.ahead) {
       VF weights[kVectors];
 #pragma GCC unroll 2
       for (int j = 0; j < kVectors; ++j) weights[j] = load(u + j * g.vector_stride);
-      __builtin_prefetch(next);
-      if (kVectors * kLanes > kPanel) __builtin_prefetch(next + g.vector_stride);
+      __builtin_prefetch(next, 0, kSecondLevel);
+      if (kVectors * kLanes > kPanel) __builtin_prefetch(next + g.vector_stride * sizeof(float), 0, kSecondLevel);
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
         const VF value = Simd::splat(v[r * kLanes + k]);
@@ -64,7 +69,7 @@ GENFAST_HD void add(const Products& g, int64_t channels, const float*& v, const 
 }
 
 template <int kRows, int kVectors>
-void multiply(const Products& g, const float* v, const float* u, float* m, const float* next) {
+void multiply(const Products& g, const float* v, const float* u, float* m, const char* next) {
   for (int64_t begin = 0; begin < g.channels; begin += kTotal) {
     const int64_t end = std::min(begin + kTotal, g.channels);
     Sums<kRows, kVectors> total, sum;
@@ -91,18 +96,21 @@ Kernel kernel_of(int64_t rows) {
 
 }  // namespace
 
-void multiply_panels(const Tiling& t, int64_t rows, int64_t width, const float* v, const float* u, float* m) {
+void multiply_panels(const Tiling& t, int64_t rows, int64_t width, const float* v, const float* u, const float* later,
+                     float* m) {
   const int64_t slice = t.conv.in_channels * kPanel, panel = t.points * slice;
-  const Products g{t.conv.in_channels, rows * kLanes, kLanes < kPanel ? kLanes : panel};
   const int64_t parts = (rows + kMaxRows - 1) / kMaxRows, columns = std::min<int64_t>(width, 2 * kLanes);
+  const int64_t line = kPanel * sizeof(float), ahead = (line + parts - 1) / parts;
+  const Products g{t.conv.in_channels, rows * kLanes, kLanes < kPanel ? kLanes : panel, ahead};
   for (int64_t point = 0; point < t.points; ++point, u += slice, v += v_stride(t, rows), m += m_stride(rows)) {
+    const float* const next = point + 1 < t.points ? u + slice : later;
     for (int64_t column = 0; column < width; column += columns) {
-      const float* const weights = u + column / kPanel * panel + column % kPanel;
+      const int64_t place = column / kPanel * panel + column % kPanel;
       for (int64_t part = 0; part < parts; ++part) {
         const int64_t first = rows * part / parts, count = rows * (part + 1) / parts - first;
         const Kernel kernel = columns == kLanes ? kernel_of<1>(count) : kernel_of<2>(count);
-        // The next point's weights arrive while the first rows are multiplied.
-        kernel(g, v + first * kLanes, weights, m + first * kOutputs + column, part == 0 ? weights + slice : weights);
+        kernel(g, v + first * kLanes, u + place, m + first * kOutputs + column,
+               reinterpret_cast<const char*>(next + place) + part * ahead * t.conv.in_channels);
       }
     }
   }

@@ -48,8 +48,9 @@ void transform_input(const Tiling& t, int64_t begin, int64_t rows, int64_t first
                      char* scratch);
 int64_t input_scratch(const Tiling& t, int64_t rows);
 
-// M = V U for `width` output channels, one panel or two, of which u is the first.
-void multiply_panels(const Tiling& t, int64_t rows, int64_t width, const float* v, const float* u, float* m);
+// M = V U for `width` output channels, one panel or two, of which u is the first; `later` is the u of the next call.
+void multiply_panels(const Tiling& t, int64_t rows, int64_t width, const float* v, const float* u, const float* later,
+                     float* m);
 
 // Y = A^T M A and the epilogue, to the output channels [channel, channel + kOutputs) of the tiles [begin, begin +
 // rows).
