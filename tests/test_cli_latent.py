@@ -53,6 +53,13 @@ def test_gan_trains_then_resumes_then_samples(call, tmp_path):
         assert image.size == (3 * 9 - 1, 2 * 9 - 1)
 
 
+def test_a_recipes_penalty_can_be_left_out(call, tmp_path):
+    for name, more in (("with", ()), ("without", ("--penalty", "none"))):
+        assert train(call, "gan", tmp_path / name, "--model", "mlp_gan", *more)[0] == 0
+    found = [load_checkpoint(tmp_path / name).training.penalty for name in ("with", "without")]
+    assert found == ["r1", None]
+
+
 def test_vae_trains_from_a_file_and_samples(call, tmp_path):
     network = tmp_path / "network.json"
     network.write_text(json.dumps(SMALL | {"kind": "mlp", "classes": 10, "likelihood": "bernoulli"}))

@@ -131,7 +131,9 @@ def gan(
         str | None, Option(help="mlp_gan, dcgan, conditional_gan, sequence_gan, or a JSON file of GANConfig")
     ] = None,
     loss: Annotated[str | None, Option(help="kind of genfast.gan_loss, such as hinge")] = None,
-    penalty: Annotated[str | None, Option(help="wgan_gp, one_sided, r1, r2 or zero_gp; several joined by +")] = None,
+    penalty: Annotated[
+        str | None, Option(help="wgan_gp, one_sided, r1, r2 or zero_gp, several joined by +, or none")
+    ] = None,
     penalty_weight: Annotated[float | None, Option(help="gamma or lambda of the penalty")] = None,
     penalty_every: Annotated[int | None, Option(min=1, help="updates of the discriminator between penalties")] = None,
     label_smoothing: Annotated[float | None, Option(help="of the loss bce")] = None,
@@ -166,6 +168,8 @@ def gan(
         "lr_generator": lr_generator, "lr_discriminator": lr_discriminator, "schedule": schedule, "warmup": warmup,
         "ema_decay": ema_decay, "clip": clip, "flips": flips, "crop": crop, "precision": precision, "seed": seed,
     })  # fmt: skip
+    if penalty == "none":
+        config["penalty"] = None
     usage(lambda: checked_device(device))
     usage(lambda: GANTrainingConfig.from_dict(config))
     network = usage(lambda: _network(model, GANConfig, KINDS))

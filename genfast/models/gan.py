@@ -22,6 +22,7 @@ class Generator(FusedModel):
             pixels = config.in_channels * config.image_size**2
             inner = trunks.linears([config.latent, *config.hidden], "leaky_relu")
             self.layers = nn.Sequential(*inner, LinearAct(config.hidden[-1], pixels, act="tanh"))
+            trunks.initialise_linears(self.layers, slope=0.2)
         else:
             latent = config.latent + (config.embedding if config.classes else 0)
             self.layers = trunks.up(
@@ -141,10 +142,16 @@ class GAN(LatentModel):
         return (2, latent) if self.config.kind == "sequence_gan" else (latent,)
 
     def _path(self, noise: Tensor) -> Tensor:
-        """Of a sequence GAN, ``cos(k step) a + sin(k step) b`` for frame k: every one of them is standard normal."""
-        if self.config.kind != "sequence_gan":
+        """Of a sequence GAN, ``cos(k step) a + sin(k step) b`` for frame k: every one of them is standard normal.
+
+        Numbers that do not move are those of ``a``.
+        """
+        config = self.config
+        if config.kind != "sequence_gan":
             return noise
-        angles = self.config.step * torch.arange(self.config.frames, dtype=torch.float64)
-        cos, sin = (f(angles).to(noise)[:, None] for f in (torch.cos, torch.sin))
+        angles = config.step * torch.arange(config.frames, dtype=torch.float64)[:, None].repeat(1, config.latent)
+        if config.moving is not None:
+            angles[:, config.moving :] = 0.0
+        cos, sin = (f(angles).to(noise) for f in (torch.cos, torch.sin))
         # Not a matrix product: its bits depend on the batch.
         return noise[:, :1] * cos + noise[:, 1:] * sin

@@ -32,6 +32,8 @@ class GANConfig(LatentConfig):
         embedding: length of the class embedding in the generator.
         frames: images of a sequence.
         step: angle in radians between the latents of neighbouring frames.
+        moving: how many numbers of a latent move along the path of a sequence, or None for all. The others are what a
+            sequence shows, and stay (content and motion: Tulyakov et al. 2018).
 
     Raises ValueError for values that make no network.
     """
@@ -49,6 +51,7 @@ class GANConfig(LatentConfig):
     embedding: int = 32
     frames: int = 8
     step: float = 0.2
+    moving: int | None = None
 
     def __post_init__(self) -> None:
         self._check_choice("kind", KINDS)
@@ -56,6 +59,9 @@ class GANConfig(LatentConfig):
         self._check_ints({"frames": self.frames}, least=2)
         self._check_ints({"depth": self.depth}, least=0)
         self._check_number("step")
+        self._check_ints_if_given("moving")
+        if self.moving is not None and self.moving > self.latent:
+            raise self._wrong("moving", f"at most latent, which is {self.latent}", self.moving)
         self._check_number("dropout", 1.0)
         if self.dropout == 1:
             raise self._wrong("dropout", "a number in [0, 1)", self.dropout)

@@ -64,7 +64,8 @@ def train_gan(
             as it was before the update that failed: in a step of a GAN those of the discriminator come first.
     """
     fields = config if isinstance(config, Mapping) else {} if config is None else config.to_dict()
-    recipe_for = partial(recipes.gan_for_images, penalty=bool(fields.get("penalty")))
+    norm = model.norm if isinstance(model, GANConfig) else None
+    recipe_for = partial(recipes.gan_for_images, penalty=bool(fields.get("penalty")), norm=norm)
     return _train(
         "train_gan", (GAN, GANConfig, GANTrainingConfig, GANTrainer, GANCheckpoint), recipe_for,
         images, out, model, config, resume, fused, device, size, channels, save_every, sample_every, tensorboard,

@@ -76,15 +76,29 @@ def gan_digits(seed: int = 0) -> dict[str, LatentRecipe]:
     deep = replace(small, depth=1)
     # Penalties take twice the time, and batch norm mixes images. Without any norm modes are lost.
     grouped = replace(deep, channels=48, norm="group")
+    # Few real images: the discriminator would learn them by heart but for a penalty, and modes would be lost.
+    smooth = replace(
+        base, penalty="r1", penalty_weight=2.0, penalty_every=4, betas=(0.0, 0.99), lr_discriminator=1e-3
+    )  # fmt: skip
     critic = replace(base, loss="wasserstein", penalty="wgan_gp", n_critic=2, steps=1500, betas=(0.0, 0.9))
     return {
-        "mlp_gan": LatentRecipe(GANConfig.digits("mlp_gan"), replace(base, steps=2600)),
+        "mlp_gan": LatentRecipe(replace(GANConfig.digits("mlp_gan"), latent=100), replace(smooth, steps=5000)),
         "dcgan": LatentRecipe(deep, replace(base, steps=3500)),
         "conditional_gan": LatentRecipe(
             replace(small, kind="conditional_gan", classes=10), replace(base, steps=1600, ema_decay=0.99)
         ),
         "sequence_gan": LatentRecipe(
-            replace(deep, kind="sequence_gan", channels=48), replace(base, steps=1500, batch_size=16)
+            replace(grouped, kind="sequence_gan", moving=16),
+            replace(
+                base,
+                steps=2200,
+                batch_size=16,
+                penalty="r1",
+                penalty_weight=0.03,
+                penalty_every=4,
+                betas=(0.0, 0.99),
+                swing=0.2,
+            ),
         ),
         "wgan_gp": LatentRecipe(grouped, critic),
         "least_squares": LatentRecipe(deep, replace(base, loss="least_squares")),
@@ -106,10 +120,13 @@ def vae_digits(seed: int = 0) -> dict[str, LatentRecipe]:
     }
 
 
-def gan_for_images(images: Images, kind: str | None = None, seed: int = 0, *, penalty: bool = False) -> LatentRecipe:
+def gan_for_images(
+    images: Images, kind: str | None = None, seed: int = 0, *, penalty: bool = False, norm: str | None = None
+) -> LatentRecipe:
     """Of :func:`gan_digits` for small labelled images like them, else a GAN of ``kind``, by default a DCGAN.
 
-    With a ``penalty`` to come its discriminator has no batch norm, which mixes images.
+    With a ``penalty`` to come its discriminator has no batch norm, which mixes images, and penalties of the recipe
+    are left out; so they are for a network that is given, of ``norm`` batch.
 
     Raises ValueError for images that are not square, and for a conditional GAN of images without labels.
     """
@@ -117,6 +134,10 @@ def gan_for_images(images: Images, kind: str | None = None, seed: int = 0, *, pe
     table = gan_digits(seed)
     if _are_digits(images) and kind in table:
         recipe = table[kind]
+        mixes = norm == "batch" and kind != "mlp_gan"
+        if penalty or mixes:
+            usual = {name: getattr(GANTrainingConfig, name) for name in ("penalty", "penalty_weight", "penalty_every")}
+            recipe = replace(recipe, training=replace(recipe.training, **usual))
         return replace(recipe, model=replace(recipe.model, norm="group")) if penalty else recipe
     classes = images.classes if kind == "conditional_gan" else None
     if kind == "conditional_gan" and not classes:

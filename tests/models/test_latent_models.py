@@ -87,6 +87,14 @@ def test_trunks_of_any_size(size):
         assert model.discriminator(images).shape == (2,)
 
 
+def test_an_untrained_generator_of_linear_layers_tells_latents_apart():
+    torch.manual_seed(0)
+    model = GAN(GANConfig.digits("mlp_gan"))
+    images = model.sample(500)
+    # Of PyTorch's own initialisation it is 0.03.
+    assert 0.3 < images.std(0).mean() < 0.8
+
+
 def test_the_generator_of_64_pixels_is_that_of_the_paper():
     """Radford et al. 2016, figure 1: 4x4x1024, 8x8x512, 16x16x256, 32x32x128."""
     with torch.device("meta"):
@@ -157,6 +165,14 @@ def test_the_path_of_a_sequence_is_continuous_and_every_frame_normal():
         assert abs(frame.mean()) < 0.01 and abs(frame.std() - 1) < 0.01
     steps = (z[:, 1:] - z[:, :-1]).norm(dim=2) / z[:, 1:].norm(dim=2)
     assert steps.max() < 0.25 and abs(steps.mean() - 0.1) < 0.01
+
+
+def test_what_does_not_move_stays_along_a_sequence():
+    config = GANConfig(kind="sequence_gan", image_size=8, latent=6, channels=4, frames=5)
+    everything, some = (make(replace(config, moving=moving)).latents(200, 3) for moving in (None, 2))
+    assert torch.equal(some[..., :2], everything[..., :2])
+    assert torch.equal(some[..., 2:], everything[:, :1, 2:].expand(-1, 5, -1))
+    assert abs(some[:, 0, 2:].std() - 1) < 0.1
 
 
 def test_samples_are_those_of_the_network_in_evaluation_mode(config):
@@ -268,6 +284,8 @@ def test_config_round_trips_through_json(config, tmp_path):
         (GANConfig, {"depth": -1}, "depth must be an int of at least 0, got -1"),
         (GANConfig, {"frames": 1}, "frames must be an int of at least 2, got 1"),
         (GANConfig, {"step": float("nan")}, "step must be a number"),
+        (GANConfig, {"moving": 0}, "moving must be a positive int, got 0"),
+        (GANConfig, {"moving": 101}, "moving must be at most latent, which is 100, got 101"),
         (VAEConfig, {"kind": "vae"}, "kind must be one of mlp, conv"),
         (VAEConfig, {"likelihood": "laplace"}, "likelihood must be one of bernoulli, gaussian"),
         (VAEConfig, {"beta": -1.0}, "beta must be a number"),

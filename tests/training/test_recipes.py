@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from genfast.data import TensorImages, digits
-from genfast.models import UNet
+from genfast.models import GANConfig, UNet
 from genfast.training import recipes, train_gan, train_vae
 
 
@@ -45,6 +45,17 @@ def test_a_penalty_takes_batch_norm_away():
         for penalty in (False, True):
             recipe = recipes.gan_for_images(images.resized(size), penalty=penalty)
             assert (recipe.model.norm != "batch") == penalty
+
+
+def test_a_recipes_penalty_makes_way():
+    """For one that is asked for, which then has the weight of any, and for a network whose batch norm mixes images."""
+    images = digits()
+    assert recipes.gan_for_images(images, "sequence_gan").training.penalty == "r1"
+    for kind, asked in (("mlp_gan", {"penalty": True}), ("sequence_gan", {"norm": "batch"})):
+        training = recipes.gan_for_images(images, kind, **asked).training
+        assert (training.penalty, training.penalty_weight, training.penalty_every) == (None, 10.0, 1)
+    short = {"steps": 1, "batch_size": 8}
+    assert train_gan(images, model=GANConfig.digits("sequence_gan"), config=short, progress=False).step == 1
 
 
 def test_a_conditional_gan_needs_labels():
