@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,14 +18,17 @@ NAMES = ("cpu", "cuda", "triton", "reference")
 
 native: Any = None
 """The native library, or None in a source tree that has not been built: there the references run."""
-_native_error = ""
+_native_missing: str | None = None
 try:
     native = importlib.import_module("genfast._C")
+except ModuleNotFoundError as error:
+    _native_missing = f"the native library is not built: {error}"
 except ImportError as error:
-    _native_error = str(error)
-    # A wrong choice must not pass for a library that was not built.
-    if _native_error.startswith("GENFAST_CPU_ISA"):
-        raise ValueError(_native_error) from None
+    # A wrong choice must not pass for a library that was not built, nor one that was built for another machine.
+    if str(error).startswith("GENFAST_CPU_ISA"):
+        raise ValueError(str(error)) from None
+    _native_missing = f"the native library does not load: {error}"
+    warnings.warn(f"genfast: plain PyTorch runs in place of the kernels, because {_native_missing}", RuntimeWarning, 2)
 
 
 def _check_name(name: str, origin: str) -> str:
@@ -88,7 +92,7 @@ def _missing_cuda() -> str | None:
     if _emulator.get() is not None:
         return None
     if native is None:
-        return f"the native library is not built: {_native_error}"
+        return _native_missing
     if not native.cuda_compiled():
         return "this build has no CUDA kernels (install with nvcc on the PATH, or GENFAST_CUDA=on)"
     if not torch.cuda.is_available():
@@ -99,7 +103,7 @@ def _missing_cuda() -> str | None:
 def backends() -> dict[str, str | None]:
     """Every backend, with None where it can run on this machine and else the reason why not."""
     return {
-        "cpu": None if native is not None else f"the native library is not built: {_native_error}",
+        "cpu": _native_missing,
         "cuda": _missing_cuda(),
         "triton": _missing_triton(),
         "reference": None,
