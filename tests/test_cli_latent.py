@@ -60,6 +60,19 @@ def test_a_recipes_penalty_can_be_left_out(call, tmp_path):
     assert found == ["r1", None]
 
 
+def test_sequences_are_rows_of_a_picture_or_move(call, tmp_path):
+    config = GANConfig(**SMALL, kind="sequence_gan", frames=5)
+    trainer = GANTrainer(initialised(0, lambda: GAN(config)), digits(), GANTrainingConfig(steps=1, batch_size=4))
+    list(trainer.steps())
+    checkpoint = trainer.save(tmp_path / "checkpoint.safetensors")
+    for name, size, frames in (("rows.png", (5 * 9 - 1, 3 * 9 - 1), 1), ("moving.gif", (2 * 9 - 1, 2 * 9 - 1), 5)):
+        code, output, _ = call("sample", checkpoint, "--seeds", "0:3", "--out", tmp_path / name, "--scale", 1)
+        assert code == 0
+        assert output.startswith(f"wrote {tmp_path / name}: 3 sequences of 5 images, ")
+        with Image.open(tmp_path / name) as image:
+            assert (image.size, getattr(image, "n_frames", 1)) == (size, frames)
+
+
 def test_vae_trains_from_a_file_and_samples(call, tmp_path):
     network = tmp_path / "network.json"
     network.write_text(json.dumps(SMALL | {"kind": "mlp", "classes": 10, "likelihood": "bernoulli"}))

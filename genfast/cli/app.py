@@ -139,7 +139,7 @@ def sample(
         str | None, Option(help="class names, numbers and ranges, all or none; all by default, in turn")
     ] = None,
     guidance: Annotated[float | None, Option(help="scale of classifier-free guidance, 1 by default")] = None,
-    out: Annotated[Path, Option(help="the picture to write", metavar="FILE")] = Path("samples.png"),
+    out: Annotated[Path, Option(help="picture to write; a .gif moves sequences", metavar="FILE")] = Path("samples.png"),
     columns: Annotated[int | None, Option(min=1, help="images in a row")] = None,
     scale: Annotated[int | None, Option(min=1, help="times every pixel is repeated")] = None,
     batch_size: Annotated[int, Option(min=1, help="images sampled at once")] = 64,
@@ -160,7 +160,7 @@ def sample(
     from genfast.cli.sample import sample_diffusion, sample_model
     from genfast.cli.values import parse_labels, parse_options, parse_seeds
     from genfast.samplers.solvers import find
-    from genfast.training import Checkpoint, load_checkpoint, save_grid
+    from genfast.training import Checkpoint, load_checkpoint, save_gif, save_grid
     from genfast.training.grid import grid_format
     from genfast.training.setup import checked_device
 
@@ -183,7 +183,11 @@ def sample(
         start = time.perf_counter()
         images, how = make(model)
     seconds = time.perf_counter() - start
+    made = f"{len(images)} images"
     if images.dim() == 5:
-        columns, images = columns or images.shape[1], images.flatten(0, 1)
-    save_grid(out, images, columns=columns, scale=scale)
-    print(f"wrote {out}: {len(images)} images, {how}{seconds:.2f} s")
+        made = f"{len(images)} sequences of {images.shape[1]} images"
+        if grid_format(out) != "GIF":
+            columns, images = columns or images.shape[1], images.flatten(0, 1)
+    write = save_gif if images.dim() == 5 else save_grid
+    write(out, images, columns=columns, scale=scale)
+    print(f"wrote {out}: {made}, {how}{seconds:.2f} s")

@@ -66,23 +66,31 @@ def save_grid(path: str | Path, images: Tensor, *, columns: int | None = None, s
     return Path(path)
 
 
-def save_gif(path: str | Path, images: Tensor, *, seconds: float = 0.1, scale: int | None = None) -> Path:
+def save_gif(
+    path: str | Path, images: Tensor, *, seconds: float = 0.1, columns: int | None = None, scale: int | None = None
+) -> Path:
     """Write images as an animation that repeats; what was there survives any failure.
 
     Args:
         path: the file; its suffix must be .gif.
-        images: ``[T, C, H, W]`` in [-1, 1], with C 1, 3 or 4, such as a walk or a sequence.
+        images: ``[T, C, H, W]`` in [-1, 1], with C 1, 3 or 4, such as a walk or a sequence; or several of them,
+            ``[B, T, C, H, W]``, which are shown side by side.
         seconds: how long every image is shown, in steps of 0.01.
-        scale: whole number of times every pixel is repeated; by default images become at least 128 pixels high.
+        columns: sequences in a row, as in :func:`image_grid`.
+        scale: whole number of times every pixel is repeated; by default single images become at least 128 pixels
+            high, several as in :func:`image_grid`.
     """
     if grid_format(path) != "GIF":
         raise ValueError(f"{path}: the suffix must be .gif, got {Path(path).suffix!r}")
     if not seconds >= 0.01:
         raise ValueError(f"save_gif: seconds must be at least 0.01, got {seconds}")
-    if not len(images):
+    if images.dim() not in (4, 5):
+        raise ValueError(f"save_gif: images must be [T, C, H, W] or [B, T, C, H, W], got {list(images.shape)}")
+    if not images.numel():
         raise ValueError("save_gif: images must hold at least one image, got none")
-    scale = scale or (max(1, math.ceil(128 / images.shape[2])) if images.dim() == 4 else None)
-    first, *rest = [_picture(image_grid(image[None], scale=scale)) for image in images]
+    if images.dim() == 4:
+        scale, images = scale or max(1, math.ceil(128 / images.shape[2])), images[None]
+    first, *rest = [_picture(image_grid(frame, columns=columns, scale=scale)) for frame in images.unbind(1)]
     with replacing(path) as beside:
         first.save(beside, format="GIF", save_all=True, append_images=rest, duration=round(1000 * seconds), loop=0)
     return Path(path)

@@ -74,5 +74,7 @@ def test_bad_arguments_are_refused(tmp_path):
         image_grid(torch.zeros(2, 1, 4, 4), columns=-1)
     with pytest.raises(ValueError, match="save_gif: images must hold at least one image, got none"):
         save_gif(tmp_path / "walk.gif", torch.zeros(0, 1, 4, 4))
+    with pytest.raises(ValueError, match=r"save_gif: images must be \[T, C, H, W\] or .*got \[1, 4, 4\]"):
+        save_gif(tmp_path / "walk.gif", torch.zeros(1, 4, 4))
     with pytest.raises(ValueError, match=r"the suffix must be that of a picture, such as .png, got '.txt'"):
         save_grid(tmp_path / "grid.txt", torch.zeros(1, 1, 4, 4))
