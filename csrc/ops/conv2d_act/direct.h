@@ -1,5 +1,5 @@
 // Direct convolutions for few channels, where vendor libraries fill a vector of output channels that the layer does not
-// have. "Planar" kernels take contiguous tensors and fill vectors with columns of the image.
+// have. "Planar" kernels fill vectors with columns of the image, the others with input channels.
 #pragma once
 
 #include "common/conv.h"
@@ -30,6 +30,10 @@ GENFAST_CPU_KERNEL(direct_planar_few_out, DirectConv)
 // the output's columns [in_channels, kernel columns of the phase, 2 (-w3, w0; w1, -w2), out_channels], then for each
 // phase [in_channels, kernel columns of the phase, out_channels] (w1 + w3; w2 + w0).
 GENFAST_CPU_KERNEL(direct_filtered, DirectConv)
+
+// At most 4 output channels, channels_last. Weights, in float: [kernel_h, kernel_w, in_channels / 16, out_channels,
+// 16], input channels filled up with zeros.
+GENFAST_CPU_KERNEL(direct_channels_few_out, DirectConv)
 
 // Few input channels, or a 1x1 kernel; contiguous, not transposed. Weights, in float: for each chunk of 8 output
 // channels [kernel_h, in_channels, kernel_w, channels of the chunk].

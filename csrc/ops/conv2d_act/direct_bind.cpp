@@ -18,6 +18,7 @@ static void bind_direct(py::module_& m, const char* name, void (*kernel)(const D
 
 static const BindOp bind([](py::module_& m) {
   bind_direct(m, "direct_planar_few_out", direct_planar_few_out_cpu);
+  bind_direct(m, "direct_channels_few_out", direct_channels_few_out_cpu);
   bind_direct(m, "direct_filtered", direct_filtered_cpu);
   bind_direct(m, "direct_planar_few_in", direct_planar_few_in_cpu);
 });

@@ -12,6 +12,7 @@ from genfast.ops._conv.problem import Candidate, Epilogue, Problem, Run
 
 _MOST_ROWS = 12  # kMaxRows
 _CHUNK = 8  # kChunk
+_DEPTH = 16  # kDepth
 _LANES = 16
 """A float32 vector of the widest instruction set, and the output channels of the vendor library's blocks."""
 
@@ -64,6 +65,24 @@ class PlanarFewOut(_Direct):
         return torch.cat(parts)
 
 
+class ChannelsFewOut(_Direct):
+    """Few output channels in channels_last: vectors are filled with input channels, and x is read where it stands."""
+
+    name = "direct_channels_few_out"
+
+    def supports(self, problem: Problem) -> bool:
+        return super().supports(problem) and problem.channels_last and problem.out[1] <= 4
+
+    def speed(self, problem: Problem) -> float:
+        return 0.9 * _LANES / problem.out[1] * _filled(problem.x[1])
+
+    def pack(self, problem: Problem, weight: Tensor) -> Tensor:
+        w = weight.detach().float()
+        w = w.permute(2, 3, 0, 1) if problem.transposed else w.permute(2, 3, 1, 0)  # [kH, kW, I, O]
+        w = torch.nn.functional.pad(w, (0, 0, 0, -w.shape[2] % _DEPTH))
+        return w.unflatten(2, (-1, _DEPTH)).transpose(3, 4).reshape(-1)
+
+
 class Filtered(_Direct):
     """The transposed 4x4 convolution of generators, stride 2, by minimal filtering of its rows
     (csrc/ops/conv2d_act/direct_filtered_cpu.cpp)."""
@@ -111,4 +130,4 @@ class PlanarFewIn(_Direct):
         return torch.cat([chunk.permute(2, 1, 3, 0).reshape(-1) for chunk in w.split(_CHUNK)])
 
 
-CANDIDATES: list[Candidate] = [PlanarFewOut(), Filtered(), PlanarFewIn()]
+CANDIDATES: list[Candidate] = [PlanarFewOut(), ChannelsFewOut(), Filtered(), PlanarFewIn()]
