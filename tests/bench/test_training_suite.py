@@ -14,7 +14,7 @@ def test_a_step_is_the_first_every_time_and_changes_no_weight():
 
 
 def test_a_step_of_each_twin_gives_what_float64_gives():
-    for name in ("mlp_gan", "vae_mlp"):
+    for name in ("mlp_gan", "mlp_gan_r1", "vae_mlp"):
         setting = training._settings()[name]
         case = training.training_case(name, setting, torch.device("cpu"))
         inputs = case.make(torch.Generator().manual_seed(0), torch.device("cpu"))

@@ -33,10 +33,18 @@ class _Setting:
 
 
 def _settings() -> dict[str, _Setting]:
-    """By name: those for the digits as their recipes are, and the network of Radford et al. 2016 for 64 pixels."""
+    """By name: those for the digits as their recipes are, and the network of Radford et al. 2016 for 64 pixels.
+
+    Of a recipe with a penalty there are two: its usual step, and as ``name_r1`` or so the one with its penalty.
+    """
     found = {**recipes.gan_digits(), **recipes.vae_digits()}
-    names = ("mlp_gan", "dcgan", "least_squares", "vae_mlp", "vae_conv")
-    settings = {name: _Setting(found[name].model, found[name].training, DIGITS) for name in names}
+    settings = {}
+    for name in ("mlp_gan", "dcgan", "least_squares", "vae_mlp", "vae_conv"):
+        model, training = found[name].model, found[name].training
+        if isinstance(training, GANTrainingConfig) and training.penalty is not None:
+            settings[f"{name}_{training.penalty}"] = _Setting(model, training, DIGITS)
+            training = replace(training, penalty=None)
+        settings[name] = _Setting(model, training, DIGITS)
     settings["dcgan_64"] = _Setting(GANConfig(), GANTrainingConfig(), LARGE)
     return settings
 
