@@ -3,7 +3,7 @@
 #include <type_traits>
 
 #include "moments.h"
-#include "silu.h"
+#include "common/activate_sums.h"
 
 namespace genfast::GENFAST_ISA {
 namespace {

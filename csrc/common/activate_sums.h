@@ -2,8 +2,8 @@
 // sums, which differ from set to set, may take the instructions that only one of them has.
 #pragma once
 
-#include "common/activation.h"
-#include "common/simd.h"
+#include "activation.h"
+#include "simd.h"
 
 namespace genfast::GENFAST_ISA {
 
