@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import signal
 from abc import ABC, abstractmethod
@@ -246,7 +247,8 @@ class BaseTrainer(ABC, Generic[R]):
         The running statistics of ``run``, by default of ``network``, are averaged too.
         """
         loss = loss.detach()
-        gradients = [parameter.grad for parameter in tensors_of(network)[0] if parameter.grad is not None]
+        trained = itertools.chain.from_iterable(group["params"] for group in optimizer.param_groups)
+        gradients = [parameter.grad for parameter in trained if parameter.grad is not None]
         if self.world.size > 1:
             self.world.average_([*gradients, *(run or network).buffers(), loss])
         for group in optimizer.param_groups:
