@@ -29,27 +29,27 @@ struct Workspace {
 
 static void run(uintptr_t x, uintptr_t weight, uintptr_t out, int dtype, bool channels_last,
                 const std::array<int64_t, 16>& sizes, uintptr_t bias, uintptr_t residual, int act, float param,
-                float gain, float clamp, int tile) {
+                float gain, float clamp, int tile, bool transposed) {
   const Winograd p{conv_arguments(x, weight, out, dtype, channels_last, sizes, bias, residual, act, param, gain, clamp),
-                   tile};
+                   tile, transposed};
   adopt_thread_count();
   py::gil_scoped_release release;
   winograd_cpu(p);
 }
 
 static void pack(uintptr_t weight, int dtype, int64_t out_channels, int64_t in_channels,
-                 const std::array<int64_t, 4>& stride, int tile, uintptr_t packed) {
+                 const std::array<int64_t, 4>& stride, int tile, bool transposed, uintptr_t packed, int64_t bytes) {
   const WinogradWeight p{as_pointer<const void>(weight),
                          static_cast<DType>(dtype),
                          out_channels,
                          in_channels,
                          {stride[0], stride[1], stride[2], stride[3]},
                          tile,
+                         transposed,
                          as_pointer<float>(packed)};
   adopt_thread_count();
   py::gil_scoped_release release;
-  const int64_t points = (tile + 2) * (tile + 2);
-  ask_for_huge_pages(as_pointer<char>(packed), points * in_channels * packed_channels(out_channels) * sizeof(float));
+  ask_for_huge_pages(as_pointer<char>(packed), bytes);
   winograd_weight_cpu(p);
 }
 

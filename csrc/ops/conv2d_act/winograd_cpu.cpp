@@ -17,7 +17,7 @@ constexpr int64_t kGrain = 1 << 19;
 struct Plan {
   Tiling tiling;
   int64_t rows;     // most tiles to a block
-  int64_t steps;    // of kOutputs output channels
+  int64_t steps;    // of kOutputs output channels of a phase
   int64_t groups;   // of threads; each takes a share of the tiles
   int64_t members;  // of a group; each takes a share of the channels
   int64_t v_bytes, m_bytes, input_bytes, output_bytes;
@@ -29,9 +29,10 @@ struct Plan {
 
 Tiling tiling_of(const Winograd& p) {
   const ConvAct& c = p.conv;
-  const int64_t m = p.tile, alpha = m + 2, across = (c.out_width + m - 1) / m, down = (c.out_height + m - 1) / m;
+  const int64_t m = p.tile, alpha = m + 2, up = p.transposed ? 2 : 1, covered = m * up;
+  const int64_t across = (c.out_width + covered - 1) / covered, down = (c.out_height + covered - 1) / covered;
   const int64_t channel_blocks = (c.in_channels + kLanes - 1) / kLanes;
-  return {c, m, alpha, alpha * alpha, across, across * down, c.batch * across * down, channel_blocks};
+  return {c, m, alpha, alpha * alpha, across, across * down, c.batch * across * down, channel_blocks, up};
 }
 
 int64_t block_rows(const Tiling& t) {
@@ -72,15 +73,17 @@ void run_member(const Plan& plan, int64_t group, int64_t member) {
     if (block > 0) plan.barriers[group].wait(plan.members);
     transform_input(t, first, rows, share(t.channel_blocks, member), share(t.channel_blocks, member + 1), v, input);
     plan.barriers[group].wait(plan.members);
-    const int64_t last = share(plan.steps, member + 1);
+    const int64_t last = share(plan.steps, member + 1), of_phase = plan.steps / (t.up * t.up);
     for (int64_t step = share(plan.steps, member); step < last; ++step) {
-      const int64_t channel = step * kOutputs, width = c.out_channels - channel > kPanel ? kOutputs : kPanel;
+      const int64_t phase = step / of_phase, channel = step % of_phase * kOutputs;
+      const int64_t width = c.out_channels - channel > kPanel ? kOutputs : kPanel;
       const auto weights = [&](int64_t step) {
-        return static_cast<const float*>(c.weight) + step * kOutputs * t.points * c.in_channels;
+        const int64_t before = step / of_phase * packed_channels(c.out_channels) + step % of_phase * kOutputs;
+        return static_cast<const float*>(c.weight) + before * t.products() * c.in_channels;
       };
       const float* const later = weights(step + 1 < last ? step + 1 : share(plan.steps, member));
-      multiply_panels(t, rows, width, v, weights(step), later, m);
-      transform_output(t, first, rows, channel, m, output);
+      multiply_panels(t, rows, phase, width, v, weights(step), later, m);
+      transform_output(t, first, rows, phase, channel, m, output);
     }
   }
 }
@@ -95,9 +98,9 @@ void winograd(const Winograd& p) {
   const Tiling& t = plan.tiling;
   const ConvAct& c = t.conv;
   if (t.total == 0 || c.out_channels == 0) return;
-  plan.steps = (c.out_channels + kOutputs - 1) / kOutputs;
+  plan.steps = t.up * t.up * ((c.out_channels + kOutputs - 1) / kOutputs);
   plan.rows = block_rows(t);
-  const int64_t work = t.total * t.points * (c.in_channels + 16) * (c.out_channels + 16);
+  const int64_t work = t.total * t.points * (c.in_channels + 16) * (c.out_channels + 16) * t.up * t.up;
   split_threads(plan, std::clamp<int64_t>(work / kGrain, 1, max_threads()));
   plan.v_bytes = to_line(t.points * v_stride(t, plan.rows) * sizeof(float));
   plan.m_bytes = to_line(t.points * m_stride(plan.rows) * sizeof(float));

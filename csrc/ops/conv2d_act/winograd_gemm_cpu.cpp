@@ -96,14 +96,20 @@ Kernel kernel_of(int64_t rows) {
 
 }  // namespace
 
-void multiply_panels(const Tiling& t, int64_t rows, int64_t width, const float* v, const float* u, const float* later,
-                     float* m) {
-  const int64_t slice = t.conv.in_channels * kPanel, panel = t.points * slice;
+void multiply_panels(const Tiling& t, int64_t rows, int64_t phase, int64_t width, const float* v, const float* u,
+                     const float* later, float* m) {
+  const Square square = t.square(phase);
+  const int64_t slice = t.conv.in_channels * kPanel, panel = t.products() * slice;
+  const float* const last = u + panel - slice;
   const int64_t parts = (rows + kMaxRows - 1) / kMaxRows, columns = std::min<int64_t>(width, 2 * kLanes);
   const int64_t line = kPanel * sizeof(float), ahead = (line + parts - 1) / parts;
   const Products g{t.conv.in_channels, rows * kLanes, kLanes < kPanel ? kLanes : panel, ahead};
-  for (int64_t point = 0; point < t.points; ++point, u += slice, v += v_stride(t, rows), m += m_stride(rows)) {
-    const float* const next = point + 1 < t.points ? u + slice : later;
+  for (int64_t point = 0; point < t.points; ++point, v += v_stride(t, rows), m += m_stride(rows)) {
+    if (!square.holds(point / t.alpha, point % t.alpha)) {
+      std::fill_n(m, rows * kOutputs, 0.0f);
+      continue;
+    }
+    const float* const next = u < last ? u + slice : later;
     for (int64_t column = 0; column < width; column += columns) {
       const int64_t place = column / kPanel * panel + column % kPanel;
       for (int64_t part = 0; part < parts; ++part) {
@@ -113,6 +119,7 @@ void multiply_panels(const Tiling& t, int64_t rows, int64_t width, const float* 
                reinterpret_cast<const char*>(next + place) + part * ahead * t.conv.in_channels);
       }
     }
+    u += slice;
   }
 }
 

@@ -37,18 +37,21 @@ GENFAST_HD void inverse(const float* m, int64_t stride, VF bias, float* y, int64
 // The part of the output that a strip computes, and its buffers. Whole tiles are computed, of which `height` rows of
 // `width` pixels lie inside the image.
 struct Strip {
-  int64_t image, y, x, height, width;  // pixels
+  int64_t image, y, x, height, width;  // pixels of the phase
   int64_t across, pixels;              // of whole tiles
   int64_t channel, channels;           // output channels
   float* values;                       // [pixels][round_up(channels)]
   float* planes;                       // [round_up(channels)][round_up(pixels)]
+  int64_t up, phase_y, phase_x;        // where the pixels of the phase lie in the image
 };
 
-// f(first, y, n) for every run of neighbouring pixels of the output: n from `first` of the strip, row y of the image.
+// f(first, pixel, n) for every run of neighbouring pixels of the phase: n from `first` of the strip, from `pixel` of
+// the image on.
 template <class F>
 GENFAST_HD void for_each_run(const ConvAct& c, const Strip& s, F&& f) {
-  if (s.width == c.out_width && s.width == s.across) return f(int64_t{0}, s.y, s.height * s.width);
-  for (int64_t i = 0; i < s.height; ++i) f(i * s.across, s.y + i, s.width);
+  const auto pixel = [&](int64_t y) { return (y * s.up + s.phase_y) * c.out_width + s.x * s.up + s.phase_x; };
+  if (s.width == c.out_width && s.width == s.across) return f(int64_t{0}, pixel(s.y), s.height * s.width);
+  for (int64_t i = 0; i < s.height; ++i) f(i * s.across, pixel(s.y + i), s.width);
 }
 
 template <int kTile>
@@ -79,15 +82,15 @@ void finish_strip(const ConvAct& c, const Strip& s) {
   const int64_t depth = round_up(s.channels), length = round_up(s.pixels), plane = c.out_height * c.out_width;
   if (!c.channels_last) transpose_strip(s);
   const int64_t size = c.dtype == DType::f32 ? sizeof(float) : sizeof(Half);
-  for_each_run(c, s, [&](int64_t first, int64_t y, int64_t n) {
-    const int64_t pixel = y * c.out_width + s.x;
+  for_each_run(c, s, [&](int64_t first, int64_t pixel, int64_t n) {
     const int64_t place = c.channels_last ? (s.image * plane + pixel) * c.out_channels + s.channel
                                           : (s.image * c.out_channels + s.channel) * plane + pixel;
     char* const out = static_cast<char*>(c.out) + place * size;
     const char* residual = static_cast<const char*>(c.epilogue.residual);
     if (residual) residual += place * size;
     if (c.channels_last)
-      finish_row({out, s.values + first * depth, residual, s.channels, c.dtype, &c.epilogue, n, c.out_channels, depth});
+      finish_row(
+          {out, s.values + first * depth, residual, s.channels, c.dtype, &c.epilogue, n, c.out_channels * s.up, depth});
     else
       finish_row({out, s.planes + first, residual, n, c.dtype, &c.epilogue, s.channels, plane, length});
   });
@@ -100,11 +103,14 @@ int64_t buffer_size(const Tiling& t) { return (kStrip * t.tile + kLanes) * kOutp
 
 int64_t output_scratch(const Tiling& t) { return 2 * buffer_size(t) * static_cast<int64_t>(sizeof(float)); }
 
-void transform_output(const Tiling& t, int64_t begin, int64_t rows, int64_t channel, const float* m, char* scratch) {
+void transform_output(const Tiling& t, int64_t begin, int64_t rows, int64_t phase, int64_t channel, const float* m,
+                      char* scratch) {
   const ConvAct& c = t.conv;
   float* const values = reinterpret_cast<float*>(scratch);
   float* const planes = values + buffer_size(t);
   const int64_t channels = std::min(kOutputs, c.out_channels - channel);
+  const int64_t phase_y = phase / t.up, phase_x = phase % t.up;
+  const int64_t height = (c.out_height - phase_y + t.up - 1) / t.up, width = (c.out_width - phase_x + t.up - 1) / t.up;
   float bias[kOutputs] = {};
   if (c.epilogue.bias) std::copy_n(c.epilogue.bias + channel, channels, bias);
   for_each_segment(t, begin, rows, kStrip / t.tile, [&](const Segment& segment) {
@@ -112,14 +118,17 @@ void transform_output(const Tiling& t, int64_t begin, int64_t rows, int64_t chan
     const Strip s{segment.image,
                   segment.y,
                   segment.x,
-                  std::min(t.tile, c.out_height - segment.y),
-                  std::min(across, c.out_width - segment.x),
+                  std::min(t.tile, height - segment.y),
+                  std::min(across, width - segment.x),
                   across,
                   t.tile * across,
                   channel,
                   channels,
                   values,
-                  planes};
+                  planes,
+                  t.up,
+                  phase_y,
+                  phase_x};
     (t.tile == 2 ? inverse_strip<2> : inverse_strip<4>)(segment, s, rows, bias, m);
     finish_strip(c, s);
   });

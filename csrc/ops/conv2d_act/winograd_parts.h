@@ -10,12 +10,22 @@
 namespace genfast {
 namespace GENFAST_ISA {
 
+// Points at which a phase of the output has products: a square, of which (y, x) is the first.
+struct Square {
+  int64_t y, x, size;
+  GENFAST_HD bool holds(int64_t i, int64_t j) const { return i >= y && i < y + size && j >= x && j < x + size; }
+};
+
 // Tiles are counted along a row, then down an image, then through the batch.
 struct Tiling {
   ConvAct conv;
   int64_t tile, alpha, points;       // m, m + 2, (m + 2)^2
   int64_t across, per_image, total;  // tiles
   int64_t channel_blocks;            // of kLanes input channels, the last in part
+  int64_t up = 1;                    // 2: transposed; then pixel (y, x) of each 2x2 of the output is in phase 2 y + x
+
+  Square square(int64_t phase) const { return {phase / up, phase % up, alpha - (up - 1)}; }
+  int64_t products() const { return square(0).size * square(0).size; }
 };
 
 // `count` neighbouring tiles of one row of tiles; `first` counts from the start of their block.
@@ -48,13 +58,15 @@ void transform_input(const Tiling& t, int64_t begin, int64_t rows, int64_t first
                      char* scratch);
 int64_t input_scratch(const Tiling& t, int64_t rows);
 
-// M = V U for `width` output channels, one panel or two, of which u is the first; `later` is the u of the next call.
-void multiply_panels(const Tiling& t, int64_t rows, int64_t width, const float* v, const float* u, const float* later,
-                     float* m);
+// M = V U of a phase for `width` output channels, one panel or two, of which u is the first; `later` is the u of the
+// next call.
+void multiply_panels(const Tiling& t, int64_t rows, int64_t phase, int64_t width, const float* v, const float* u,
+                     const float* later, float* m);
 
-// Y = A^T M A and the epilogue, to the output channels [channel, channel + kOutputs) of the tiles [begin, begin +
-// rows).
-void transform_output(const Tiling& t, int64_t begin, int64_t rows, int64_t channel, const float* m, char* scratch);
+// Y = A^T M A and the epilogue, to the output channels [channel, channel + kOutputs) of a phase of the tiles [begin,
+// begin + rows).
+void transform_output(const Tiling& t, int64_t begin, int64_t rows, int64_t phase, int64_t channel, const float* m,
+                      char* scratch);
 int64_t output_scratch(const Tiling& t);
 
 // The kLanes x kLanes transpose.

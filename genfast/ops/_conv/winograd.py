@@ -1,4 +1,5 @@
-"""3x3 convolutions of stride 1 by Winograd's minimal filtering, on the CPU (csrc/ops/conv2d_act/winograd.h)."""
+"""Convolutions by Winograd's minimal filtering, on the CPU: 3x3 of stride 1, and transposed 4x4 of stride 2
+(csrc/ops/conv2d_act/winograd.h)."""
 
 from __future__ import annotations
 
@@ -29,6 +30,8 @@ class Winograd(Candidate):
         tile: 2 or 4.
     """
 
+    strided = False
+
     def __init__(self, tile: int) -> None:
         self.tile, self.exact = tile, tile == 2
         self.name = f"winograd_{tile}x{tile}"
@@ -51,12 +54,14 @@ class Winograd(Candidate):
         )
 
     def speed(self, problem: Problem) -> float:
-        multiplications = (self.tile + 2) ** 2 / self.tile**2
-        wasted = 1.0
-        for size in problem.out[2:]:
-            wasted *= -(-size // self.tile) * self.tile / max(size, 1)
-        few = min(1.0, problem.x[1] / 32) * min(1.0, problem.out[1] / 32)
-        return 0.8 * few * 9 / multiplications / wasted
+        return 0.8 * 9 * self.tile**2 / (self.tile + 2) ** 2 * self._filled(problem, problem.out[2:])
+
+    def _filled(self, problem: Problem, sizes: Sequence[float]) -> float:
+        """The share of tiles, over ``sizes`` pixels, and of vectors of channels that is used."""
+        filled = min(1.0, problem.x[1] / 32) * min(1.0, problem.out[1] / 32)
+        for size in sizes:
+            filled *= size / (max(1, -(-size // self.tile)) * self.tile)
+        return filled
 
     def pack_key(self, problem: Problem) -> Hashable:
         return self.tile, problem.transposed
@@ -67,11 +72,11 @@ class Winograd(Candidate):
     def bind(self, problem: Problem, epilogue: Epilogue) -> Run:
         p, e = problem, epilogue
         sizes = list(p.sizes)
-        if p.transposed:
+        if p.transposed and not self.strided:
             sizes[11:13] = (2 - p.padding[0], 2 - p.padding[1])
         shape, dtype, layout, last, code = p.out, p.dtype, p.memory_format, p.channels_last, DTYPE_CODES[p.dtype]
         kernel, empty = native.winograd, torch.empty
-        rest = (e.act, e.param, e.gain, e.clamp, self.tile)
+        rest = (e.act, e.param, e.gain, e.clamp, self.tile, self.strided)
 
         def bound(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None) -> Tensor:
             out = empty(shape, dtype=dtype, memory_format=layout)
@@ -84,11 +89,49 @@ class Winograd(Candidate):
         return bound
 
 
-def pack(weight: Tensor, tile: int, *, transpose: bool = False) -> Tensor:
+class WinogradStrided(Winograd):
+    """The transposed 4x4 convolution of generators, stride 2, in channels_last: the 2x2 pixels of its output are four
+    3x3 convolutions with zeros in their kernels, which leave ``(tile + 1)^2`` multiplications for ``tile^2`` outputs
+    instead of ``4 tile^2``."""
+
+    strided = True
+
+    def __init__(self, tile: int) -> None:
+        super().__init__(tile)
+        self.name = f"winograd_strided_{tile}x{tile}"
+
+    def is_exact(self, problem: Problem) -> bool:
+        return self.exact
+
+    def supports(self, problem: Problem) -> bool:
+        p = problem
+        return (
+            native is not None
+            and p.device == "cpu"
+            and p.dtype in DTYPE_CODES
+            and p.transposed
+            and p.channels_last
+            and p.weight[2:] == (4, 4)
+            and p.stride == (2, 2)
+            and p.padding == p.dilation == (1, 1)
+            and p.groups == 1
+            and p.x[1] > 0
+        )
+
+    def speed(self, problem: Problem) -> float:
+        saved = 4 * self.tile**2 / (self.tile + 1) ** 2
+        return 0.8 * saved * self._filled(problem, [size / 2 for size in problem.out[2:]])
+
+    def pack(self, problem: Problem, weight: Tensor) -> Tensor:
+        return pack(weight.transpose(0, 1), self.tile, strided=True)
+
+
+def pack(weight: Tensor, tile: int, *, transpose: bool = False, strided: bool = False) -> Tensor:
     """The weight ``[O, I, 3, 3]``, of any strides, transformed: float32 ``(tile + 2)^2 * I * O``, O rounded up to 16.
 
     Args:
         transpose: pack ``weight.transpose(0, 1).flip(2, 3)`` instead, the weight of the data gradient.
+        strided: the weight is ``[O, I, 4, 4]``, of a transposed convolution; it becomes ``4 (tile + 1)^2 * I * O``.
     """
     address, stride = weight.data_ptr(), weight.stride()
     out_channels, in_channels = weight.shape[:2]
@@ -97,10 +140,12 @@ def pack(weight: Tensor, tile: int, *, transpose: bool = False) -> Tensor:
         address += weight.element_size() * 2 * (stride[2] + stride[3])
         stride = (stride[1], stride[0], -stride[2], -stride[3])
         out_channels, in_channels = in_channels, out_channels
-    packed = torch.empty((tile + 2) ** 2 * in_channels * native.winograd_packed_channels(out_channels))
+    products = 4 * (tile + 1) ** 2 if strided else (tile + 2) ** 2
+    packed = torch.empty(products * in_channels * native.winograd_packed_channels(out_channels))
     native.winograd_weight(
-        address, DTYPE_CODES[weight.dtype], out_channels, in_channels, stride, tile, packed.data_ptr()
-    )
+        address, DTYPE_CODES[weight.dtype], out_channels, in_channels, stride, tile, strided, packed.data_ptr(),
+        packed.nbytes,
+    )  # fmt: skip
     return packed
 
 
@@ -137,4 +182,4 @@ def weight_gradient(grad: Tensor, x: Tensor, weight: Tensor, padding: Sequence[i
     return found
 
 
-CANDIDATES: list[Candidate] = [Winograd(4), Winograd(2)]
+CANDIDATES: list[Candidate] = [Winograd(4), Winograd(2), WinogradStrided(4), WinogradStrided(2)]
