@@ -76,35 +76,27 @@ def gan_digits(seed: int = 0) -> dict[str, LatentRecipe]:
     deep = replace(small, depth=1)
     # Penalties take twice the time, and batch norm mixes images. Without any norm modes are lost.
     grouped = replace(deep, channels=48, norm="group")
-    # Few real images: the discriminator would learn them by heart but for a penalty, and modes would be lost.
-    smooth = replace(
-        base, penalty="r1", penalty_weight=2.0, penalty_every=4, betas=(0.0, 0.99), lr_discriminator=1e-3
-    )  # fmt: skip
+    # Few real images: the discriminator would learn them by heart but for a penalty or a low rate, and lose modes.
+    slow = replace(base, steps=3600, lr_discriminator=2.5e-4, ema_decay=0.998)
+    smooth = replace(base, steps=3600, penalty="r1", penalty_weight=0.1, penalty_every=4, betas=(0.0, 0.99))
     critic = replace(base, loss="wasserstein", penalty="wgan_gp", n_critic=2, steps=1500, betas=(0.0, 0.9))
     return {
-        "mlp_gan": LatentRecipe(replace(GANConfig.digits("mlp_gan"), latent=100), replace(smooth, steps=5000)),
-        "dcgan": LatentRecipe(deep, replace(base, steps=3500)),
+        "mlp_gan": LatentRecipe(
+            replace(GANConfig.digits("mlp_gan"), latent=100),
+            replace(smooth, steps=4400, penalty_weight=2.0, lr_discriminator=1e-3),
+        ),
+        "dcgan": LatentRecipe(deep, slow),
         "conditional_gan": LatentRecipe(
             replace(small, kind="conditional_gan", classes=10), replace(base, steps=1600, ema_decay=0.99)
         ),
         "sequence_gan": LatentRecipe(
-            replace(grouped, kind="sequence_gan", moving=16),
-            replace(
-                base,
-                steps=2200,
-                batch_size=16,
-                penalty="r1",
-                penalty_weight=0.03,
-                penalty_every=4,
-                betas=(0.0, 0.99),
-                swing=0.2,
-            ),
+            replace(grouped, kind="sequence_gan", moving=4),
+            # The gradients of the seven logits of a sequence add up.
+            replace(smooth, steps=2800, batch_size=16, penalty_weight=0.01, swing=0.2),
         ),
         "wgan_gp": LatentRecipe(grouped, critic),
         "least_squares": LatentRecipe(deep, replace(base, loss="least_squares")),
-        "r1": LatentRecipe(
-            grouped, replace(base, penalty="r1", penalty_weight=0.05, penalty_every=4, betas=(0.0, 0.9))
-        ),
+        "r1": LatentRecipe(grouped, smooth),
     }
 
 
