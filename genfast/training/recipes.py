@@ -83,7 +83,7 @@ def gan_digits(seed: int = 0) -> dict[str, LatentRecipe]:
     return {
         "mlp_gan": LatentRecipe(
             replace(GANConfig.digits("mlp_gan"), latent=100),
-            replace(smooth, steps=4400, penalty_weight=2.0, lr_discriminator=1e-3),
+            replace(smooth, steps=5200, penalty_weight=2.0, penalty_every=16, lr_discriminator=1e-3),
         ),
         "dcgan": LatentRecipe(deep, slow),
         "conditional_gan": LatentRecipe(
