@@ -9,10 +9,19 @@ namespace {
 
 // V of a block should leave room in the second-level cache for M and the weights passing through.
 constexpr int64_t kBlockBytes = 448 << 10;
-// Whole sets of a product's rows: 7 at a time with AVX-512, else 6, which read the weights more often.
+// Whole sets of a product's rows; sets of 6 read the weights more often than those of 7.
 constexpr int64_t kFewestRows = kLanes == 16 ? 14 : 24, kMostRows = kLanes == 16 ? 28 : 24;
+// A group's last block is cut into about as many pieces for each thread.
+constexpr int64_t kPieces = 8;
 // Fewest multiply-adds worth a thread.
 constexpr int64_t kGrain = 1 << 19;
+
+// What the threads of a group know of each other, and the others of them.
+struct Group {
+  Barrier barrier;
+  std::atomic<bool> at_last{false};  // V of the last block is there
+  std::atomic<int64_t> taken{0};     // pieces of it
+};
 
 struct Plan {
   Tiling tiling;
@@ -22,9 +31,11 @@ struct Plan {
   int64_t members;  // of a group; each takes a share of the channels
   int64_t v_bytes, m_bytes, input_bytes, output_bytes;
   char* memory;
-  Barrier* barriers;  // [groups]
+  Group* shared;  // [groups]
 
-  int64_t group_bytes() const { return v_bytes + members * (m_bytes + input_bytes + output_bytes); }
+  int64_t member_bytes() const { return m_bytes + input_bytes + output_bytes; }
+  int64_t group_bytes() const { return v_bytes + members * member_bytes(); }
+  float* v_of(int64_t group) const { return reinterpret_cast<float*>(memory + group * group_bytes()); }
 };
 
 Tiling tiling_of(const Winograd& p) {
@@ -53,38 +64,83 @@ void split_threads(Plan& plan, int64_t threads) {
   }
 }
 
-void run_member(const Plan& plan, int64_t group, int64_t member) {
+// The blocks of a group's tiles.
+struct Blocks {
+  int64_t begin, end, count;
+
+  Blocks(const Plan& plan, int64_t group) {
+    begin = plan.tiling.total * group / plan.groups, end = plan.tiling.total * (group + 1) / plan.groups;
+    count = (end - begin + plan.rows - 1) / plan.rows;
+  }
+  int64_t first(int64_t block) const { return begin + (end - begin) * block / count; }
+  int64_t rows(int64_t block) const { return first(block + 1) - first(block); }
+};
+
+// The memory of one thread.
+struct Own {
+  float* m;
+  char *input, *output;
+
+  Own(const Plan& plan, int64_t group, int64_t member) {
+    char* const memory = plan.memory + group * plan.group_bytes() + plan.v_bytes + member * plan.member_bytes();
+    m = reinterpret_cast<float*>(memory);
+    input = memory + plan.m_bytes;
+    output = input + plan.input_bytes;
+  }
+};
+
+// Step `step` of some rows of a block; `later` is the step after it.
+void compute(const Plan& plan, const Own& own, int64_t group, int64_t first, const Rows& rows, int64_t step,
+             int64_t later) {
   const Tiling& t = plan.tiling;
   const ConvAct& c = t.conv;
-  char* memory = plan.memory + group * plan.group_bytes();
-  float* const v = reinterpret_cast<float*>(memory);
-  memory += plan.v_bytes + member * (plan.m_bytes + plan.input_bytes + plan.output_bytes);
-  float* const m = reinterpret_cast<float*>(memory);
-  char* const input = memory + plan.m_bytes;
-  char* const output = input + plan.input_bytes;
+  const int64_t of_phase = plan.steps / (t.up * t.up), phase = step / of_phase, channel = step % of_phase * kOutputs;
+  const int64_t width = c.out_channels - channel > kPanel ? kOutputs : kPanel;
+  const auto weights = [&](int64_t step) {
+    const int64_t before = step / of_phase * packed_channels(c.out_channels) + step % of_phase * kOutputs;
+    return static_cast<const float*>(c.weight) + before * t.products() * c.in_channels;
+  };
+  multiply_panels(t, rows, phase, width, plan.v_of(group), weights(step), weights(later), own.m);
+  transform_output(t, first + rows.begin, rows.count, phase, channel, own.m, own.output);
+}
 
-  const int64_t begin = t.total * group / plan.groups, end = t.total * (group + 1) / plan.groups;
-  const int64_t blocks = (end - begin + plan.rows - 1) / plan.rows;
+// The last block of a group, in pieces, which whoever comes takes: processors that others use, too, are seldom equally
+// fast.
+void compute_last(const Plan& plan, const Own& own, int64_t group) {
+  const Blocks blocks(plan, group);
+  const int64_t block = blocks.count - 1, rows = blocks.rows(block), threads = plan.groups * plan.members;
+  const int64_t wanted = threads == 1 ? 1 : (kPieces * plan.members + plan.steps - 1) / plan.steps;
+  const int64_t parts = std::min(wanted, (rows + kMaxRows - 1) / kMaxRows), pieces = plan.steps * parts;
+  for (int64_t piece; (piece = plan.shared[group].taken.fetch_add(1, std::memory_order_relaxed)) < pieces;) {
+    const int64_t part = piece % parts, begin = rows * part / parts, count = rows * (part + 1) / parts - begin;
+    compute(plan, own, group, blocks.first(block), {rows, begin, count}, piece / parts,
+            std::min(piece + 1, pieces - 1) / parts);
+  }
+}
+
+void run_member(const Plan& plan, int64_t group, int64_t member) {
+  const Tiling& t = plan.tiling;
+  const Own own(plan, group, member);
+  const Blocks blocks(plan, group);
+  Group& shared = plan.shared[group];
   const auto share = [&](int64_t n, int64_t k) { return n * k / plan.members; };
-  for (int64_t block = 0; block < blocks; ++block) {
-    const int64_t first = begin + (end - begin) * block / blocks;
-    const int64_t rows = begin + (end - begin) * (block + 1) / blocks - first;
+  for (int64_t block = 0; block < blocks.count; ++block) {
+    const int64_t first = blocks.first(block), rows = blocks.rows(block);
     // V is shared: nobody overwrites it before, or reads it after, all have come here.
-    if (block > 0) plan.barriers[group].wait(plan.members);
-    transform_input(t, first, rows, share(t.channel_blocks, member), share(t.channel_blocks, member + 1), v, input);
-    plan.barriers[group].wait(plan.members);
-    const int64_t last = share(plan.steps, member + 1), of_phase = plan.steps / (t.up * t.up);
-    for (int64_t step = share(plan.steps, member); step < last; ++step) {
-      const int64_t phase = step / of_phase, channel = step % of_phase * kOutputs;
-      const int64_t width = c.out_channels - channel > kPanel ? kOutputs : kPanel;
-      const auto weights = [&](int64_t step) {
-        const int64_t before = step / of_phase * packed_channels(c.out_channels) + step % of_phase * kOutputs;
-        return static_cast<const float*>(c.weight) + before * t.products() * c.in_channels;
-      };
-      const float* const later = weights(step + 1 < last ? step + 1 : share(plan.steps, member));
-      multiply_panels(t, rows, phase, width, v, weights(step), later, m);
-      transform_output(t, first, rows, phase, channel, m, output);
-    }
+    if (block > 0) shared.barrier.wait(plan.members);
+    transform_input(t, first, rows, share(t.channel_blocks, member), share(t.channel_blocks, member + 1),
+                    plan.v_of(group), own.input);
+    shared.barrier.wait(plan.members);
+    if (block + 1 == blocks.count) break;
+    const int64_t from = share(plan.steps, member), to = share(plan.steps, member + 1);
+    for (int64_t step = from; step < to; ++step)
+      compute(plan, own, group, first, {rows, 0, rows}, step, step + 1 < to ? step + 1 : from);
+  }
+  shared.at_last.store(true, std::memory_order_release);
+  compute_last(plan, own, group);
+  for (int64_t k = 1; k < plan.groups; ++k) {
+    const int64_t other = (group + k) % plan.groups;
+    if (plan.shared[other].at_last.load(std::memory_order_acquire)) compute_last(plan, own, other);
   }
 }
 
@@ -107,8 +163,8 @@ void winograd(const Winograd& p) {
   plan.input_bytes = to_line(input_scratch(t, plan.rows));
   plan.output_bytes = to_line(output_scratch(t));
   plan.memory = workspace(plan.groups * plan.group_bytes());
-  const std::unique_ptr<Barrier[]> barriers(new Barrier[plan.groups]);
-  plan.barriers = barriers.get();
+  const std::unique_ptr<Group[]> shared(new Group[plan.groups]);
+  plan.shared = shared.get();
   const int wanted = static_cast<int>(plan.groups * plan.members);
   if (wanted == 1) return run_member(plan, 0, 0);
   run_team(

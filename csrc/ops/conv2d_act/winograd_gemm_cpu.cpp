@@ -15,10 +15,8 @@ struct Products {
 // error. The order is the same whatever the rows, so the bits do not depend on how tiles are cut into blocks. The sums,
 // two vectors of U and a broadcast fill the registers, 32 of AVX-512 and else 16, which leave no room for totals.
 #if defined(__AVX512F__)
-constexpr int kMaxRows = 7;
 constexpr int64_t kChunk = 16, kTotal = 256;
 #else
-constexpr int kMaxRows = 6;
 constexpr int64_t kChunk = 32, kTotal = kChunk;
 #endif
 
@@ -96,24 +94,25 @@ Kernel kernel_of(int64_t rows) {
 
 }  // namespace
 
-void multiply_panels(const Tiling& t, int64_t rows, int64_t phase, int64_t width, const float* v, const float* u,
+void multiply_panels(const Tiling& t, const Rows& rows, int64_t phase, int64_t width, const float* v, const float* u,
                      const float* later, float* m) {
   const Square square = t.square(phase);
   const int64_t slice = t.conv.in_channels * kPanel, panel = t.products() * slice;
   const float* const last = u + panel - slice;
-  const int64_t parts = (rows + kMaxRows - 1) / kMaxRows, columns = std::min<int64_t>(width, 2 * kLanes);
+  const int64_t parts = (rows.count + kMaxRows - 1) / kMaxRows, columns = std::min<int64_t>(width, 2 * kLanes);
   const int64_t line = kPanel * sizeof(float), ahead = (line + parts - 1) / parts;
-  const Products g{t.conv.in_channels, rows * kLanes, kLanes < kPanel ? kLanes : panel, ahead};
-  for (int64_t point = 0; point < t.points; ++point, v += v_stride(t, rows), m += m_stride(rows)) {
+  const Products g{t.conv.in_channels, rows.of_block * kLanes, kLanes < kPanel ? kLanes : panel, ahead};
+  v += rows.begin * kLanes;
+  for (int64_t point = 0; point < t.points; ++point, v += v_stride(t, rows.of_block), m += m_stride(rows.count)) {
     if (!square.holds(point / t.alpha, point % t.alpha)) {
-      std::fill_n(m, rows * kOutputs, 0.0f);
+      std::fill_n(m, rows.count * kOutputs, 0.0f);
       continue;
     }
     const float* const next = u < last ? u + slice : later;
     for (int64_t column = 0; column < width; column += columns) {
       const int64_t place = column / kPanel * panel + column % kPanel;
       for (int64_t part = 0; part < parts; ++part) {
-        const int64_t first = rows * part / parts, count = rows * (part + 1) / parts - first;
+        const int64_t first = rows.count * part / parts, count = rows.count * (part + 1) / parts - first;
         const Kernel kernel = columns == kLanes ? kernel_of<1>(count) : kernel_of<2>(count);
         kernel(g, v + first * kLanes, u + place, m + first * kOutputs + column,
                reinterpret_cast<const char*>(next + place) + part * ahead * t.conv.in_channels);

@@ -57,7 +57,8 @@ GENFAST_HD void transform_pair(const float* d, int64_t row, int64_t pixel, float
 
 // One tile, kLanes channels.
 template <int kTile>
-__attribute__((optimize("no-schedule-insns"))) void transform(const float* d, int64_t row, int64_t pixel, float* v, int64_t stride) {
+__attribute__((optimize("no-schedule-insns"))) void transform(const float* d, int64_t row, int64_t pixel, float* v,
+                                                              int64_t stride) {
   transform_pair<kTile, 0>(d, row, pixel, v, stride);
   transform_pair<kTile, 1>(d, row, pixel, v, stride);
   if constexpr (kTile == 4) transform_pair<kTile, 2>(d, row, pixel, v, stride);

@@ -58,9 +58,17 @@ void transform_input(const Tiling& t, int64_t begin, int64_t rows, int64_t first
                      char* scratch);
 int64_t input_scratch(const Tiling& t, int64_t rows);
 
+// Rows that are multiplied at once.
+constexpr int64_t kMaxRows = kLanes == 16 ? 7 : 6;
+
+// Of a block's rows, `count` from `begin` on.
+struct Rows {
+  int64_t of_block, begin, count;
+};
+
 // M = V U of a phase for `width` output channels, one panel or two, of which u is the first; `later` is the u of the
 // next call.
-void multiply_panels(const Tiling& t, int64_t rows, int64_t phase, int64_t width, const float* v, const float* u,
+void multiply_panels(const Tiling& t, const Rows& rows, int64_t phase, int64_t width, const float* v, const float* u,
                      const float* later, float* m);
 
 // Y = A^T M A and the epilogue, to the output channels [channel, channel + kOutputs) of a phase of the tiles [begin,
