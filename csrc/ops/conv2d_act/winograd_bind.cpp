@@ -1,10 +1,12 @@
 #include "common/bind_conv.h"
+#include "common/direct_call.h"
 #include "winograd.h"
 #include "winograd_workspace.h"
 
 #include <sys/mman.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <new>
 
 namespace genfast {
@@ -27,14 +29,49 @@ struct Workspace {
   ~Workspace() { std::free(memory); }
 };
 
+static Winograd arguments(uintptr_t x, uintptr_t weight, uintptr_t out, int dtype, bool channels_last,
+                          const std::array<int64_t, 16>& sizes, uintptr_t bias, uintptr_t residual, int act,
+                          float param, float gain, float clamp, int tile, bool transposed) {
+  return {conv_arguments(x, weight, out, dtype, channels_last, sizes, bias, residual, act, param, gain, clamp), tile,
+          transposed};
+}
+
 static void run(uintptr_t x, uintptr_t weight, uintptr_t out, int dtype, bool channels_last,
                 const std::array<int64_t, 16>& sizes, uintptr_t bias, uintptr_t residual, int act, float param,
                 float gain, float clamp, int tile, bool transposed) {
-  const Winograd p{conv_arguments(x, weight, out, dtype, channels_last, sizes, bias, residual, act, param, gain, clamp),
-                   tile, transposed};
+  const Winograd p =
+      arguments(x, weight, out, dtype, channels_last, sizes, bias, residual, act, param, gain, clamp, tile, transposed);
   adopt_thread_count();
   py::gil_scoped_release release;
   winograd_cpu(p);
+}
+
+// The arguments of `direct`, but for the tensors.
+static py::bytes plan(int dtype, bool channels_last, const std::array<int64_t, 16>& sizes, int act, float param,
+                      float gain, float clamp, int tile, bool transposed) {
+  const Winograd p = arguments(0, 0, 0, dtype, channels_last, sizes, 0, 0, act, param, gain, clamp, tile, transposed);
+  return py::bytes(reinterpret_cast<const char*>(&p), sizeof p);
+}
+
+// (plan, x, weight, out, bias, residual); None where there is no bias or residual.
+static PyObject* direct(PyObject* const* args) {
+  const DirectArguments direct(false);
+  void* memory[5] = {};
+  for (int i = 0; i < 5; ++i) {
+    DLTensor t;
+    if (args[1 + i] == Py_None) continue;
+    if (!direct.view(args[1 + i], t)) return decline();
+    memory[i] = static_cast<char*>(t.data) + t.byte_offset;
+  }
+  Winograd p;
+  std::memcpy(&p, PyBytes_AS_STRING(args[0]), sizeof p);
+  p.conv.x = memory[0], p.conv.weight = memory[1], p.conv.out = memory[2];
+  p.conv.epilogue.bias = static_cast<const float*>(memory[3]), p.conv.epilogue.residual = memory[4];
+  {
+    py::gil_scoped_release release;
+    winograd_cpu(p);
+  }
+  Py_RETURN_TRUE;
 }
 
 static void pack(uintptr_t weight, int dtype, int64_t out_channels, int64_t in_channels,
@@ -66,6 +103,8 @@ static void weight_gradient(uintptr_t x, uintptr_t dy, uintptr_t out, const std:
 
 static const BindOp bind([](py::module_& m) {
   m.def("winograd", run);
+  m.def("winograd_plan", plan);
+  bind_direct<direct, 6>(m, "winograd_direct");
   m.def("winograd_weight", pack);
   m.def("winograd_weight_gradient", weight_gradient);
   m.def("winograd_packed_channels", packed_channels);

@@ -11,7 +11,7 @@ namespace {
 constexpr int64_t kBlockBytes = 448 << 10;
 // Whole sets of a product's rows; sets of 6 read the weights more often than those of 7.
 constexpr int64_t kFewestRows = kLanes == 16 ? 14 : 24, kMostRows = kLanes == 16 ? 28 : 24;
-// A group's last block is cut into about as many pieces for each thread.
+// A group's last block is cut into about as many pieces.
 constexpr int64_t kPieces = 8;
 // Fewest multiply-adds worth a thread.
 constexpr int64_t kGrain = 1 << 19;
@@ -109,7 +109,7 @@ void compute(const Plan& plan, const Own& own, int64_t group, int64_t first, con
 void compute_last(const Plan& plan, const Own& own, int64_t group) {
   const Blocks blocks(plan, group);
   const int64_t block = blocks.count - 1, rows = blocks.rows(block), threads = plan.groups * plan.members;
-  const int64_t wanted = threads == 1 ? 1 : (kPieces * plan.members + plan.steps - 1) / plan.steps;
+  const int64_t wanted = threads == 1 ? 1 : (kPieces + plan.steps - 1) / plan.steps;
   const int64_t parts = std::min(wanted, (rows + kMaxRows - 1) / kMaxRows), pieces = plan.steps * parts;
   for (int64_t piece; (piece = plan.shared[group].taken.fetch_add(1, std::memory_order_relaxed)) < pieces;) {
     const int64_t part = piece % parts, begin = rows * part / parts, count = rows * (part + 1) / parts - begin;

@@ -25,19 +25,43 @@ GENFAST_HD void hide(T*& address) {
   asm volatile("" : "+r"(address));
 }
 
-// Two rows of V, of the tile whose pixels lie `row` and `pixel` apart from d on.
-template <int kTile, int kPair>
-GENFAST_HD void transform_pair(const float* d, int64_t row, int64_t pixel, float* v, int64_t stride) {
+// A column of the pixels of a tile that lies inside its image.
+struct Inside {
+  const float* at;
+  int64_t row, pixel;
+
+  GENFAST_HD VF operator[](int i) const { return load(at + i * row); }
+  GENFAST_HD void advance() {
+    at += pixel;
+    hide(at);
+  }
+};
+
+// The same where the address of each pixel is known.
+template <int kAlpha>
+struct Listed {
+  const float* const* at;
+  int64_t channel;
+
+  GENFAST_HD VF operator[](int i) const { return load(at[i * kAlpha] + channel); }
+  GENFAST_HD void advance() {
+    ++at;
+    hide(at);
+  }
+};
+
+// Two rows of V.
+template <int kTile, int kPair, class Column>
+GENFAST_HD void transform_pair(Column d, float* v, int64_t stride) {
   using Rows = Points<kTile>;
   constexpr int kAlpha = kTile + 2;
   VF rows[2][kAlpha];
 #pragma GCC unroll 8
-  for (int j = 0; j < kAlpha; ++j, d += pixel) {
+  for (int j = 0; j < kAlpha; ++j, d.advance()) {
     VF column[kAlpha];
 #pragma GCC unroll 8
-    for (int i = 0; i < kAlpha; ++i) column[i] = load(d + i * row);
+    for (int i = 0; i < kAlpha; ++i) column[i] = d[i];
     Rows::template input<kPair>(column, rows[0][j], rows[1][j]);
-    hide(d);
   }
 #pragma GCC unroll 2
   for (int r = 0; r < 2; ++r) {
@@ -56,45 +80,56 @@ GENFAST_HD void transform_pair(const float* d, int64_t row, int64_t pixel, float
 }
 
 // One tile, kLanes channels.
-template <int kTile>
-__attribute__((optimize("no-schedule-insns"))) void transform(const float* d, int64_t row, int64_t pixel, float* v,
-                                                              int64_t stride) {
-  transform_pair<kTile, 0>(d, row, pixel, v, stride);
-  transform_pair<kTile, 1>(d, row, pixel, v, stride);
-  if constexpr (kTile == 4) transform_pair<kTile, 2>(d, row, pixel, v, stride);
+template <int kTile, class Column>
+__attribute__((optimize("no-schedule-insns"))) void transform(const Column& d, float* v, int64_t stride) {
+  transform_pair<kTile, 0>(d, v, stride);
+  transform_pair<kTile, 1>(d, v, stride);
+  if constexpr (kTile == 4) transform_pair<kTile, 2>(d, v, stride);
 }
 
-// A tile whose first pixel is (y, x) of an image, or beside it.
-struct Place {
-  int64_t y, x;
-  bool inside;
-};
-
-Place place_of(const Tiling& t, int64_t y, int64_t x) {
-  const ConvAct& c = t.conv;
-  y -= c.pad_h, x -= c.pad_w;
-  return {y, x, y >= 0 && y + t.alpha <= c.in_height && x >= 0 && x + t.alpha <= c.in_width};
-}
-
-// Copies a tile's pixels, `channels` of each, to [alpha^2][kLanes]; 0 where there are none. `image` is the address of
-// pixel (0, 0), which may be outside of what is kept of the image.
+// The pixels of a tile, of which (y, x) is the first, in an image whose pixel (0, 0) is at `image`, which may be
+// outside of what is kept of it.
 template <class T>
-void gather(const Tiling& t, const Place& place, intptr_t image, int64_t row, int64_t pixel, int64_t channels,
-            float* to) {
-  const int64_t alpha = t.alpha, bytes = sizeof(T), height = t.conv.in_height, width = t.conv.in_width;
-  const int64_t begin = std::max<int64_t>(-place.x, 0), end = std::min(alpha, width - place.x);
-  for (int64_t i = 0; i < alpha; ++i, to += alpha * kLanes) {
-    const bool is_row = place.y + i >= 0 && place.y + i < height;
-    for (int64_t j = 0; j < alpha; ++j) {
-      VF value{};
-      if (is_row && j >= begin && j < end) {
-        const auto* const from =
-            reinterpret_cast<const T*>(image + ((place.y + i) * row + (place.x + j) * pixel) * bytes);
-        value = channels >= kLanes ? load(from) : load_some(from, channels);
-      }
-      store(to + j * kLanes, value);
+struct Place {
+  int64_t y, x, row, pixel;
+  intptr_t image;
+  bool inside;
+
+  Place(const Tiling& t, int64_t y, int64_t x, intptr_t image, int64_t row, int64_t pixel)
+      : y(y - t.conv.pad_h), x(x - t.conv.pad_w), row(row), pixel(pixel), image(image) {
+    inside =
+        this->y >= 0 && this->y + t.alpha <= t.conv.in_height && this->x >= 0 && this->x + t.alpha <= t.conv.in_width;
+  }
+  const T* at(int64_t i, int64_t j) const {
+    return reinterpret_cast<const T*>(image) + ((y + i) * row + (x + j) * pixel);
+  }
+  // f(k, address) for the tile's pixels in turn; null where there is none.
+  template <class F>
+  void for_each(const Tiling& t, F&& f) const {
+    int64_t k = 0;
+    for (int64_t i = 0; i < t.alpha; ++i) {
+      const bool is_row = y + i >= 0 && y + i < t.conv.in_height;
+      for (int64_t j = 0; j < t.alpha; ++j, ++k)
+        f(k, is_row && x + j >= 0 && x + j < t.conv.in_width ? at(i, j) : nullptr);
     }
   }
+};
+
+// The addresses of one tile's pixels.
+using Pixels = const float* [kMostPoints];
+
+void list(const Tiling& t, const Place<float>& place, const float* zeros, Pixels& pixels) {
+  place.for_each(t, [&](int64_t k, const float* at) { pixels[k] = at ? at : zeros; });
+}
+
+// Copies a tile's pixels, `channels` of each, to [alpha^2][kLanes].
+template <class T>
+void gather(const Tiling& t, const Place<T>& place, int64_t channel, float* to) {
+  const int64_t channels = t.conv.in_channels - channel;
+  place.for_each(t, [&](int64_t k, const T* at) {
+    const VF value = !at ? VF{} : channels >= kLanes ? load(at + channel) : load_some(at + channel, channels);
+    store(to + k * kLanes, value);
+  });
 }
 
 // Turns n pixels of kLanes planes into pixels of kLanes channels; writes whole groups of kLanes pixels.
@@ -129,29 +164,29 @@ void transpose_area(const Tiling& t, const Area& a, const T* image, int64_t chan
 template <int kTile, class T>
 void contiguous(const Tiling& t, int64_t begin, int64_t rows, int64_t first, int64_t last, float* v, char* scratch) {
   const ConvAct& c = t.conv;
-  auto* const gathered = reinterpret_cast<float*>(scratch);
-  float* const slab = gathered + kMostPoints * kLanes;
+  auto* const tiles = reinterpret_cast<Pixels*>(scratch);
+  auto* const zeros = reinterpret_cast<float*>(tiles + rows);
+  float* const slab = zeros + kLanes;
+  store(zeros, VF{});
+  int64_t position = 0;
+  for_each_segment(t, begin, rows, rows, [&](const Segment& s) {
+    const Area a = read_by(t, s);
+    const auto origin = reinterpret_cast<intptr_t>(slab) +
+                        (position - a.y * a.width - a.x) * kLanes * static_cast<int64_t>(sizeof(float));
+    for (int64_t k = 0; k < s.count; ++k)
+      list(t, {t, s.y, s.x + k * kTile, origin, a.width * kLanes, kLanes}, zeros, tiles[s.first + k]);
+    position += a.height * a.width;
+  });
   const int64_t plane = c.in_height * c.in_width, stride = v_stride(t, rows);
   for (int64_t block = first; block < last; ++block) {
-    float* area = slab;
+    float* to = slab;
     for_each_segment(t, begin, rows, rows, [&](const Segment& s) {
       const Area a = read_by(t, s);
       const T* image = static_cast<const T*>(c.x) + (s.image * c.in_channels + block * kLanes) * plane;
-      transpose_area(t, a, image, c.in_channels - block * kLanes, area);
-      const int64_t row = a.width * kLanes, size = sizeof(float);
-      const auto origin = reinterpret_cast<intptr_t>(area) - (a.y * a.width + a.x) * kLanes * size;
-      for (int64_t k = 0; k < s.count; ++k) {
-        const Place place = place_of(t, s.y, s.x + k * kTile);
-        float* const to = v + (block * rows + s.first + k) * kLanes;
-        if (place.inside) {
-          transform<kTile>(reinterpret_cast<const float*>(origin + (place.y * row + place.x * kLanes) * size), row,
-                           kLanes, to, stride);
-        } else {
-          gather<float>(t, place, origin, row, kLanes, kLanes, gathered);
-          transform<kTile>(gathered, t.alpha * kLanes, kLanes, to, stride);
-        }
-      }
-      area += a.height * row;
+      transpose_area(t, a, image, c.in_channels - block * kLanes, to);
+      to += a.height * a.width * kLanes;
+      for (int64_t r = s.first; r < s.first + s.count; ++r)
+        transform<kTile>(Listed<kTile + 2>{tiles[r], 0}, v + (block * rows + r) * kLanes, stride);
     });
   }
 }
@@ -162,33 +197,40 @@ void channels_last(const Tiling& t, int64_t begin, int64_t rows, int64_t first, 
   const ConvAct& c = t.conv;
   const int64_t pixel = c.in_channels, row = c.in_width * pixel, stride = v_stride(t, rows);
   auto* const gathered = reinterpret_cast<float*>(scratch);
-  const auto* const x = static_cast<const T*>(c.x);
-  const auto find = [&](int64_t tile, const T*& image) {
-    const int64_t place = tile % t.per_image;
-    image = x + tile / t.per_image * c.in_height * row;
-    return place_of(t, place / t.across * kTile, place % t.across * kTile);
+  float* const zeros = gathered + kMostPoints * kLanes;
+  std::fill_n(zeros, t.channel_blocks * kLanes, 0.0f);
+  const auto find = [&](int64_t tile) {
+    const int64_t image = tile / t.per_image, place = tile % t.per_image;
+    const T* const origin = static_cast<const T*>(c.x) + image * c.in_height * row;
+    return Place<T>(t, place / t.across * kTile, place % t.across * kTile, reinterpret_cast<intptr_t>(origin), row,
+                    pixel);
   };
-  const T* image;
-  Place place = find(begin, image);
+  Place<T> place = find(begin);
   for (int64_t r = 0; r < rows; ++r) {
-    const T* next_image;
-    const Place next = find(std::min(begin + r + 1, t.total - 1), next_image);
-    const int64_t top = std::max<int64_t>(next.y, 0), bottom = std::min(next.y + t.alpha, c.in_height);
-    const int64_t left = std::max<int64_t>(next.x, 0), right = std::min(next.x + t.alpha, c.in_width);
+    const Place<T> next = find(std::min(begin + r + 1, t.total - 1));
+    const int64_t top = std::max<int64_t>(-next.y, 0), bottom = std::min(t.alpha, c.in_height - next.y);
+    const int64_t left = std::max<int64_t>(-next.x, 0), right = std::min(t.alpha, c.in_width - next.x);
+    Pixels pixels;
+    if constexpr (std::is_same_v<T, float>)
+      if (!place.inside) list(t, place, zeros, pixels);
     for (int64_t block = first; block < last; ++block) {
-      const int64_t channel = block * kLanes, channels = c.in_channels - channel;
+      const int64_t channel = block * kLanes;
       for (int64_t i = top; i < bottom; ++i)
-        for (int64_t j = left; j < right; ++j) __builtin_prefetch(next_image + i * row + j * pixel + channel, 0, 2);
+        for (int64_t j = left; j < right; ++j) __builtin_prefetch(next.at(i, j) + channel, 0, 2);
       float* const to = v + (block * rows + r) * kLanes;
-      if (std::is_same_v<T, float> && place.inside && channels >= kLanes) {
-        transform<kTile>(reinterpret_cast<const float*>(image + place.y * row + place.x * pixel + channel), row, pixel,
-                         to, stride);
-      } else {
-        gather<T>(t, place, reinterpret_cast<intptr_t>(image + channel), row, pixel, channels, gathered);
-        transform<kTile>(gathered, t.alpha * kLanes, kLanes, to, stride);
+      if constexpr (std::is_same_v<T, float>) {
+        if (c.in_channels - channel >= kLanes) {
+          if (place.inside)
+            transform<kTile>(Inside{place.at(0, 0) + channel, row, pixel}, to, stride);
+          else
+            transform<kTile>(Listed<kTile + 2>{pixels, channel}, to, stride);
+          continue;
+        }
       }
+      gather(t, place, channel, gathered);
+      transform<kTile>(Inside{gathered, t.alpha * kLanes, kLanes}, to, stride);
     }
-    place = next, image = next_image;
+    place = next;
   }
 }
 
@@ -196,7 +238,9 @@ void channels_last(const Tiling& t, int64_t begin, int64_t rows, int64_t first, 
 
 int64_t input_scratch(const Tiling& t, int64_t rows) {
   // A segment's area has at most alpha^2 pixels per tile; a run of pixels ends in a whole vector.
-  return (kMostPoints + rows * t.points + kLanes) * kLanes * static_cast<int64_t>(sizeof(float));
+  const int64_t slab = (rows * t.points + kLanes + 1) * kLanes, gathered = (kMostPoints + t.channel_blocks) * kLanes;
+  const int64_t pixels = rows * static_cast<int64_t>(sizeof(Pixels)) + slab * static_cast<int64_t>(sizeof(float));
+  return std::max(pixels, gathered * static_cast<int64_t>(sizeof(float)));
 }
 
 void transform_input(const Tiling& t, int64_t begin, int64_t rows, int64_t first, int64_t last, float* v,

@@ -77,13 +77,15 @@ class Winograd(Candidate):
         shape, dtype, layout, last, code = p.out, p.dtype, p.memory_format, p.channels_last, DTYPE_CODES[p.dtype]
         kernel, empty = native.winograd, torch.empty
         rest = (e.act, e.param, e.gain, e.clamp, self.tile, self.strided)
+        direct, plan = native.winograd_direct, native.winograd_plan(code, last, sizes, *rest)
 
         def bound(x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None) -> Tensor:
             out = empty(shape, dtype=dtype, memory_format=layout)
-            kernel(
-                x.data_ptr(), weight.data_ptr(), out.data_ptr(), code, last, sizes,
-                0 if bias is None else bias.data_ptr(), 0 if residual is None else residual.data_ptr(), *rest,
-            )  # fmt: skip
+            if not direct(plan, x, weight, out, bias, residual):
+                kernel(
+                    x.data_ptr(), weight.data_ptr(), out.data_ptr(), code, last, sizes,
+                    0 if bias is None else bias.data_ptr(), 0 if residual is None else residual.data_ptr(), *rest,
+                )  # fmt: skip
             return out
 
         return bound
