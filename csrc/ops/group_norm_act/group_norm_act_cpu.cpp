@@ -2,8 +2,8 @@
 
 #include <type_traits>
 
-#include "moments.h"
 #include "common/activate_sums.h"
+#include "moments.h"
 
 namespace genfast::GENFAST_ISA {
 namespace {
