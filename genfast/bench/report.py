@@ -112,14 +112,21 @@ def markdown(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
 
 
 def machine_line(records: Sequence[Record]) -> str:
-    """Where, with what and when: from the last record."""
+    """Where, with what and when; of records that differ in one of these, each."""
     if not records:
         return ""
-    r = records[-1]
-    commit = f", commit {r.commit}" if r.commit else ""
+
+    def each(values: Iterable[str]) -> str:
+        *first, last = dict.fromkeys(values)
+        return f"{', '.join(first)} and {last}" if first else last
+
+    threads = each(f"{r.threads} thread{'s' if r.threads != 1 else ''}" for r in records)
+    commits = [r.commit for r in records if r.commit]
+    built = f", commit {each(commits)}" if commits else ""
     return (
-        f"{r.device}, {r.threads} thread{'s' if r.threads != 1 else ''}, {r.isa}, backend {r.backend},"
-        f" torch {r.torch}, genfast {r.genfast}{commit}, {r.date[:10]}"
+        f"{each(r.device for r in records)}, {threads}, {each(r.isa for r in records)}, backend"
+        f" {each(r.backend for r in records)}, torch {each(r.torch for r in records)}, genfast"
+        f" {each(r.genfast for r in records)}{built}, {each(r.date[:10] for r in records)}"
     )
 
 
