@@ -9,7 +9,7 @@ from pathlib import Path
 import bench_fakes as fakes
 import pytest
 
-from genfast.bench import Settings, record, run_case
+from genfast.bench import Settings, record, report, run_case
 from genfast.bench.goals import GOALS
 
 _SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "tables.py"
@@ -107,6 +107,15 @@ def test_a_block_about_nothing_is_an_error(tables, page, text, capsys):
     assert run(tables, page) == 1
     assert "no record is about 'nothing'" in capsys.readouterr().err
     assert page.read_text() == text
+
+
+def test_what_records_differ_in_is_named_for_each(base):
+    facts = (("avx512", "a1", "2026-01-01"), ("avx2", "b2", "2026-01-02"), ("avx2", "c3", "2026-01-02"))
+    records = [replace(base, isa=isa, commit=commit, date=f"{day}T00:00:00Z") for isa, commit, day in facts]
+    line = report.machine_line(records)
+    assert ", avx512 and avx2, " in line
+    assert line.endswith(", commit a1, b2 and c3, 2026-01-01 and 2026-01-02")
+    assert report.machine_line(records[:1]).endswith(", commit a1, 2026-01-01")
 
 
 def test_no_records_is_an_error(tables, page, capsys):
