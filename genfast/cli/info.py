@@ -20,7 +20,7 @@ def facts() -> list[tuple[str, str]]:
         ("machine", f"{platform.machine()} {platform.system()}"),
     ]
     if native is None:
-        rows.append(("native library", "not built"))
+        rows.append(("native library", "not built, or not for this machine"))
     else:
         rows += [
             ("instruction set", f"{native.isa()} (of {', '.join(native.isas())}; GENFAST_CPU_ISA forces one)"),

@@ -41,8 +41,7 @@ def checked_device(device: torch.device | str) -> torch.device:
 def random_state(device: torch.device, seed: int) -> Iterator[None]:
     """Seed torch's generators of the CPU and of ``device``, and leave the caller's state as it was in the end."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        # Not torch.manual_seed: it writes down its stack for every kind of device that is not in use, and a step of a
-        # small network takes twice the time.
+        # Not torch.manual_seed: it writes down its stack for every kind of device that is not in use.
         torch.default_generator.manual_seed(seed)
         if device.type == "cuda":
             with torch.cuda.device(device):

@@ -45,13 +45,14 @@ class Winograd(Candidate):
             native is not None
             and p.device == "cpu"
             and p.dtype in DTYPE_CODES
-            and p.weight[2:] == (3, 3)
-            and p.stride == p.dilation == (1, 1)
-            and p.output_padding == (0, 0)
+            and p.dilation == (1, 1)
             and p.groups == 1
-            and max(p.padding) <= 2
             and p.x[1] > 0
+            and self._fits(p)
         )
+
+    def _fits(self, p: Problem) -> bool:
+        return p.weight[2:] == (3, 3) and p.stride == (1, 1) and p.output_padding == (0, 0) and max(p.padding) <= 2
 
     def speed(self, problem: Problem) -> float:
         return 0.8 * 9 * self.tile**2 / (self.tile + 2) ** 2 * self._filled(problem, problem.out[2:])
@@ -105,20 +106,9 @@ class WinogradStrided(Winograd):
     def is_exact(self, problem: Problem) -> bool:
         return self.exact
 
-    def supports(self, problem: Problem) -> bool:
-        p = problem
-        return (
-            native is not None
-            and p.device == "cpu"
-            and p.dtype in DTYPE_CODES
-            and p.transposed
-            and p.channels_last
-            and p.weight[2:] == (4, 4)
-            and p.stride == (2, 2)
-            and p.padding == p.dilation == (1, 1)
-            and p.groups == 1
-            and p.x[1] > 0
-        )
+    def _fits(self, p: Problem) -> bool:
+        square = p.weight[2:] == (4, 4) and p.stride == (2, 2) and p.padding == (1, 1)
+        return square and p.transposed and p.channels_last
 
     def speed(self, problem: Problem) -> float:
         saved = 4 * self.tile**2 / (self.tile + 1) ** 2
