@@ -111,15 +111,16 @@ def markdown(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def each(values: Iterable[str]) -> str:
+    """What occurs in ``values``, of which there must be one, in words: "a, b and c"."""
+    *first, last = dict.fromkeys(values)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def machine_line(records: Sequence[Record]) -> str:
     """Where, with what and when; of records that differ in one of these, each."""
     if not records:
         return ""
-
-    def each(values: Iterable[str]) -> str:
-        *first, last = dict.fromkeys(values)
-        return f"{', '.join(first)} and {last}" if first else last
-
     threads = each(f"{r.threads} thread{'s' if r.threads != 1 else ''}" for r in records)
     commits = [r.commit for r in records if r.commit]
     built = f", commit {each(commits)}" if commits else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from genfast.bench.report import markdown
+from genfast.bench.report import each, markdown
 from genfast.report.result import REAL, Line, Result, StepTimes
 from genfast.training.judge import Verdict
 
@@ -68,11 +68,14 @@ def twins(lines: Sequence[Line]) -> list[tuple[str, ...]]:
 
 
 def where(lines: Sequence[Line]) -> str:
-    """With what and when the last of them was made."""
-    last = lines[-1]
-    commit = f", commit {last.commit}" if last.commit else ""
-    threads = f"{last.threads} thread{'s' if last.threads != 1 else ''}"
-    return f"{last.device}, {threads}, torch {last.torch}, genfast {last.genfast}{commit}, {last.date[:10]}"
+    """With what and when they were made; of lines that differ in one of these, each."""
+    threads = each(f"{line.threads} thread{'s' if line.threads != 1 else ''}" for line in lines)
+    commits = [line.commit for line in lines if line.commit]
+    built = f", commit {each(commits)}" if commits else ""
+    return (
+        f"{each(line.device for line in lines)}, {threads}, torch {each(line.torch for line in lines)}, genfast"
+        f" {each(line.genfast for line in lines)}{built}, {each(line.date[:10] for line in lines)}"
+    )
 
 
 NOTE = (
