@@ -1,5 +1,6 @@
-// V = B^T d B: reads every tile's (m + 2)^2 pixels, kLanes channels to a vector. Tiles that reach over the image's edge
-// are copied, with zeros for what is outside. Contiguous images are transposed to pixels of kLanes channels first.
+// V = B^T d B: reads every tile's (m + 2)^2 pixels, kLanes channels to a vector. Where a tile reaches over the image's
+// edge, a list of addresses has that of zeros for what is outside; half types, and part vectors of channels, are copied
+// first. Contiguous images are transposed to pixels of kLanes channels first.
 #include "winograd_parts.h"
 #include "winograd_points.h"
 
