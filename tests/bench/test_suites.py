@@ -56,8 +56,9 @@ def test_add_noise(given, dtype):
 
 @pytest.mark.parametrize("mode", ["forward", "forward_backward"])
 @pytest.mark.parametrize("variant", diffusion_loss.VARIANTS)
-def test_diffusion_loss(variant, mode):
-    assert "eager" in sound(diffusion_loss._case(variant, SMALL, F32, CPU, "warm", mode))
+@pytest.mark.parametrize("dtype", [F32, BF16], ids=str)
+def test_diffusion_loss(dtype, variant, mode):
+    assert "eager" in sound(diffusion_loss._case(variant, (16, 3, 64, 64), dtype, CPU, "warm", mode))
 
 
 @pytest.mark.parametrize("variant", ["epsilon_kept", "v_min_snr_kept"])
