@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -65,8 +65,8 @@ class Case:
         flops: floating point operations of the formula.
         cache: ``warm`` calls again and again on one set of inputs; ``cold`` rotates through sets
             that together exceed the last-level cache.
-        yardstick: what eager PyTorch gives for the inputs and the noise, where the eager contender
-            draws noise of another kind; else that contender itself is asked.
+        yardsticks: what eager PyTorch gives for the inputs and the noise, in each of the ways it has (layouts are
+            summed in other orders), where one call of the eager contender does not say it: the least exact counts.
         slack: the error may be this many times eager's own, plus one ulp.
         memory: whether the peak memory of every contender is measured too.
         shares: whether the share of each op in the genfast call is measured too.
@@ -86,7 +86,7 @@ class Case:
     cache: str = "warm"
     draw: Callable[[Inputs], Tensor] | None = None
     prepare: Callable[..., Inputs] | None = None
-    yardstick: Callable[[Inputs, Tensor | None], Any] | None = None
+    yardsticks: Callable[[Inputs, Tensor | None], Sequence[Any]] | None = None
     slack: float = 2.0
     memory: bool = False
     shares: bool = False

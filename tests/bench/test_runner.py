@@ -132,7 +132,7 @@ def test_noise_of_another_kind_is_held_to_its_moments():
 
     changes = {
         "truth": truth, "call": lambda x: truth(None, None)[0].float(),
-        "yardstick": lambda inputs, noise: truth(None, None)[0].float(),
+        "yardsticks": lambda inputs, noise: [truth(None, None)[0].float()],
     }  # fmt: skip
     assert run_case(fakes.case(baselines=baselines(1.0), **changes), QUICK)[0].status == OK
     assert run_case(fakes.case(baselines=baselines(1.5), **changes), QUICK)[0].status == FAILED

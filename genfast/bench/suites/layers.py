@@ -174,13 +174,14 @@ def layer_case(
     def wrap(function: Function) -> Callable[..., Any]:
         return function if mode == "forward" else with_gradients(function, 1 + layer.weights)
 
-    def yardstick(inputs: Inputs, noise: Tensor | None) -> Any:
-        """Eager in the layout of the best: vendor libraries sum in another order there, with errors of another size."""
+    def yardsticks(inputs: Inputs, noise: Tensor | None) -> list[Any]:
+        """Eager in each layout: vendor libraries sum in another order there, with errors of another size."""
+        ways = dict.fromkeys((layer.prepare_eager, layer.prepare_best))
         with torch.enable_grad():
-            return wrap(layer.eager)(*(inputs if layer.prepare_best is None else layer.prepare_best(*inputs)))
+            return [wrap(layer.eager)(*(inputs if way is None else way(*inputs))) for way in ways]
 
     return Case(
-        make=with_weights, call=wrap(call), truth=double_truth(wrap(layer.eager)), yardstick=yardstick,
+        make=with_weights, call=wrap(call), truth=double_truth(wrap(layer.eager)), yardsticks=yardsticks,
         baselines=layer.baselines(lambda: with_weights(torch.Generator().manual_seed(0), device), mode, cache),
         mode=mode, cache=cache, **facts,
     )  # fmt: skip

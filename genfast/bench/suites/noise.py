@@ -58,11 +58,11 @@ def _case(op: str, shape: tuple[int, ...], dtype: torch.dtype, device: torch.dev
         """As diffusers draws noise for a list of generators, one per image: its reproducible way."""
         return torch.cat([draw((1, *shape[1:]), generator=g, dtype=dtype, device=device) for g in generators])
 
-    def yardstick(inputs: Inputs, noise: Tensor | None) -> Tensor:
+    def yardsticks(inputs: Inputs, noise: Tensor | None) -> list[Tensor]:
         seeds = _seeds(inputs)
         if normal:
-            return _float32_box_muller(seeds, numel).view(shape).to(dtype)
-        return _exact.uniform(_exact.philox_words(seeds, Stream.INITIAL, numel)).view(shape).to(dtype)
+            return [_float32_box_muller(seeds, numel).view(shape).to(dtype)]
+        return [_exact.uniform(_exact.philox_words(seeds, Stream.INITIAL, numel)).view(shape).to(dtype)]
 
     baselines = torch_baselines(eager, best, noise="own")
     if shape[0] > 1:
@@ -73,7 +73,7 @@ def _case(op: str, shape: tuple[int, ...], dtype: torch.dtype, device: torch.dev
         bytes=math.prod(shape) * dtype.itemsize,
         flops=math.prod(shape) * (NORMAL_FLOPS if normal else 1),
         truth=lambda inputs, noise: (truth64(_seeds(inputs), Stream.INITIAL, numel).view(shape),),
-        yardstick=yardstick,
+        yardsticks=yardsticks,
     )  # fmt: skip
 
 
