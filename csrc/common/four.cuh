@@ -30,6 +30,9 @@ struct Four {
   static GENFAST_HD F fma(F a, F b, F c) {
     return each<F>([&](int k) { return Scalar::fma(a.v[k], b.v[k], c.v[k]); });
   }
+  static GENFAST_HD F sqrt(F x) {
+    return each<F>([&](int k) { return Scalar::sqrt(x.v[k]); });
+  }
   static GENFAST_HD F divide(F a, F b) {
     return each<F>([&](int k) { return Scalar::divide(a.v[k], b.v[k]); });
   }

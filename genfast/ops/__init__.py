@@ -1,6 +1,7 @@
 """The ops. Importing this package registers every one of them with PyTorch as ``torch.ops.genfast.<op>``."""
 
 from genfast.ops import _template  # noqa: F401  (what a new op is copied from)
+from genfast.ops import adam as _adam  # noqa: F401  (registers the op)
 from genfast.ops import bias_act_gradient as _bias_act_gradient  # noqa: F401  (registers the op)
 from genfast.ops import gaussian_kl_gradient as _gaussian_kl_gradient  # noqa: F401  (registers the op)
 from genfast.ops._conv.weights import forget_packed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import signal
 from abc import ABC, abstractmethod
@@ -20,10 +19,10 @@ from genfast._files import misfit
 from genfast.data import Images, Shuffle
 from genfast.random import Seeds, as_seeds, mix_seed, to_signed64
 from genfast.training.distributed import World
-from genfast.training.ema import EMA, tensors_of
+from genfast.training.ema import EMA, Buffers
 from genfast.training.run_checkpoint import RunCheckpoint, save_checkpoint
 from genfast.training.setup import checked_device, random_state
-from genfast.training.updates import TrainingDiverged, clipped, moments, restore_moments
+from genfast.training.updates import Adam, TrainingDiverged, clipped, gradients_of, moments, restore_moments
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class BaseTrainer(ABC, Generic[R]):
     """
 
     ema: EMA[Any]
-    optimizers: Sequence[torch.optim.Optimizer]
+    optimizers: Sequence[Adam]
     checkpoint_kind: ClassVar[type[RunCheckpoint]]
     needs_labels: ClassVar[bool] = True
     """Whether a model with classes cannot be trained without labels."""
@@ -91,6 +90,7 @@ class BaseTrainer(ABC, Generic[R]):
             )
         self.model: Any = model.to(self.device).train()
         self.step = self.position = 0
+        self._buffers = Buffers(self.model)
         self._source, self._batches_per_step = images, 1
         # Only dropout draws from torch's generator.
         self._draws = any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules())
@@ -142,7 +142,7 @@ class BaseTrainer(ABC, Generic[R]):
         """
         pixels, labels = self._to_device(pixels, labels)
         # What comes before a loss that is not finite has gone into the norms' running statistics.
-        _, buffers = tensors_of(self.model)
+        buffers = self._buffers.tensors()
         before = [buffer.clone() for buffer in buffers]
         try:
             return self._step(pixels, labels)
@@ -239,31 +239,39 @@ class BaseTrainer(ABC, Generic[R]):
         return torch.autocast(self.device.type, torch.bfloat16, enabled=narrow)
 
     def _update(
-        self, optimizer: torch.optim.Optimizer, network: nn.Module, loss: Tensor, lr: float, what: str = "the loss",
-        *, run: nn.Module | None = None,
+        self, optimizer: Adam, network: nn.Module, loss: Tensor, lr: float, what: str = "the loss", *,
+        run: nn.Module | None = None, ema: EMA[Any] | None = None,
     ) -> tuple[float, float]:  # fmt: skip
         """Step along the gradient that is there: averaged, clipped and found finite. Returns loss and norm.
 
-        The running statistics of ``run``, by default of ``network``, are averaged too.
+        The running statistics of ``run``, by default of ``network``, are averaged too. ``ema`` takes in ``network``.
         """
         loss = loss.detach()
-        trained = itertools.chain.from_iterable(group["params"] for group in optimizer.param_groups)
-        gradients = [parameter.grad for parameter in trained if parameter.grad is not None]
         if self.world.size > 1:
-            self.world.average_([*gradients, *(run or network).buffers(), loss])
+            self.world.average_([*gradients_of(optimizer), *(run or network).buffers(), loss])
         for group in optimizer.param_groups:
             group["lr"] = lr
-        norm = clipped(gradients, self.config.clip)
-        value, size = loss.item(), norm.item()
-        if not math.isfinite(value + size):
+        value, norm = loss.item(), None
+        if self.model.fused and math.isfinite(value) and self.device.type == "cpu":
+            norm = optimizer.advance(self.config.clip, None if ema is None else ema.weights, ema.toward if ema else 0.0)
+        in_one = norm is not None
+        if norm is None:
+            norm = clipped(gradients_of(optimizer), self.config.clip).item()
+        if not math.isfinite(value + norm):
             optimizer.zero_grad()
             raise TrainingDiverged(
-                f"{what} is {value} and the norm of its gradient {size} at step {self.step + 1}; "
+                f"{what} is {value} and the norm of its gradient {norm} at step {self.step + 1}; "
                 "a lower learning rate or float32 may help"
             )
+        if in_one:
+            if ema is not None:
+                ema.moved()
+            return value, norm
         optimizer.step()
         optimizer.zero_grad()
-        return value, size
+        if ema is not None:
+            ema.update(network)
+        return value, norm
 
 
 def _ignore_interrupts(worker: int) -> None:

@@ -24,6 +24,7 @@ class EMA(Generic[M]):
 
     Attributes:
         model: the averaged model, in evaluation mode and without gradients.
+        weights: its parameters.
         updates: how often it was updated.
     """
 
@@ -32,19 +33,44 @@ class EMA(Generic[M]):
             raise ValueError(f"EMA: decay must be in [0, 1], got {decay}")
         self.decay, self.updates = decay, 0
         self.model: M = copy.deepcopy(model).float().eval().requires_grad_(False)
+        self.weights: list[Tensor] = list(self.model.parameters())
+        self._buffers, self._theirs = Buffers(self.model), Buffers(model)
+
+    @property
+    def toward(self) -> float:
+        """How far the next update moves the average towards the weights."""
+        n = self.updates + 1
+        return 1 - min(self.decay, (1 + n) / (10 + n))
 
     @torch.no_grad()
     def update(self, model: M) -> None:
         """Take in the weights of ``model`` after a step."""
-        self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         averages, buffers = tensors_of(self.model)
         weights, theirs = tensors_of(model)
         if any(p.dtype != torch.float32 for p in weights):
             weights = [p.float() for p in weights]
-        torch._foreach_lerp_(averages, weights, 1 - decay)
+        torch._foreach_lerp_(averages, weights, self.toward)
+        self._finish(buffers, theirs)
+
+    @torch.no_grad()
+    def moved(self) -> None:
+        """:meth:`update` with the model that the average began with, whose weights :attr:`weights` have taken in."""
+        self._finish(self._buffers.tensors(), self._theirs.tensors())
+
+    def _finish(self, buffers: list[Tensor], theirs: list[Tensor]) -> None:
         for average, buffer in zip(buffers, theirs, strict=True):
             average.copy_(buffer)
+        self.updates += 1
+
+
+class Buffers:
+    """The buffers of a model whose modules stay the same, found in no time."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._of_modules = [module._buffers for module in model.modules() if module._buffers]
+
+    def tensors(self) -> list[Tensor]:
+        return [buffer for own in self._of_modules for buffer in own.values() if buffer is not None]
 
 
 def tensors_of(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:

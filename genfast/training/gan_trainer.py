@@ -174,11 +174,10 @@ class GANTrainer(BaseTrainer[GANStep]):
                 loss = self._generator_loss(real, fake, own)
         generator_loss, generator_norm = self._update(
             self._generator_optimizer, self.model.generator, loss, lr_generator, "the generator's loss",
-            run=self.model,
+            run=self.model, ema=self.ema,
         )  # fmt: skip
         assert found.real_share is not None
         real_logit, fake_logit = logits.tolist()
-        self.ema.update(self.model.generator)
         self.step += 1
         self.position += len(pixels) * self.world.size
         return GANStep(

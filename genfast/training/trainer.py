@@ -88,8 +88,7 @@ class Trainer(BaseTrainer[StepResult]):
         with self._own_random_state():
             loss = self.loss(pixels, labels, self._seeds(len(pixels)))
             loss.backward()
-        value, norm = self._update(self.optimizer, self.model, loss, lr)
-        self.ema.update(self.model)
+        value, norm = self._update(self.optimizer, self.model, loss, lr, ema=self.ema)
         self.step += 1
         self.position += len(pixels) * self.world.size
         return StepResult(self.step, value, norm, lr)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+
+from genfast.ops.adam import update_
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -19,9 +22,48 @@ class TrainingDiverged(RuntimeError):
     """
 
 
-def adam(network: nn.Module, lr: float, betas: tuple[float, float], weight_decay: float = 0.0) -> torch.optim.Optimizer:
+class Adam(torch.optim.AdamW):
     """AdamW (Loshchilov and Hutter 2019), which without weight decay is Adam, in one kernel."""
-    return torch.optim.AdamW(network.parameters(), lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
+
+    @torch.no_grad()
+    def advance(self, limit: float | None, averages: list[Tensor] | None, toward: float) -> float | None:
+        """On a CPU :func:`clipped`, :meth:`step`, the moving ``averages`` of all weights and :meth:`zero_grad` in one.
+
+        Returns the norm of the gradients, before. Where that is not finite nothing is updated. None, and no update,
+        for weights that must take these one by one.
+        """
+        if len(self.param_groups) > 1 or self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks:
+            return None
+        group = self.param_groups[0]
+        weights = group["params"]
+        gradients = [weight.grad for weight in weights]
+        if any(gradient is None for gradient in gradients):
+            return None
+        states = [self.state[weight] or self._begun(weight) for weight in weights]
+        first, second, updates = ([state[key] for state in states] for key in (*_MOMENTS, "step"))
+        numbers = group["lr"], *group["betas"], group["eps"], group["weight_decay"], toward
+        norm = update_(weights, gradients, first, second, updates, averages, numbers, limit)
+        if norm is not None and math.isfinite(norm):
+            for weight in weights:
+                weight.grad = None
+        return norm
+
+    def _begun(self, weight: Tensor) -> dict[str, Tensor]:
+        """What is kept of a weight before its first update."""
+        first, second = (torch.zeros_like(weight, memory_format=torch.preserve_format) for _ in _MOMENTS)
+        state = {"step": torch.zeros((), device=weight.device), **dict(zip(_MOMENTS, (first, second), strict=True))}
+        self.state[weight] = state
+        return state
+
+
+def adam(network: nn.Module, lr: float, betas: tuple[float, float], weight_decay: float = 0.0) -> Adam:
+    """The optimizer of a network's parameters."""
+    return Adam(network.parameters(), lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
+
+
+def gradients_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """The gradients that are there."""
+    return [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
 
 
 def clipped(gradients: Sequence[Tensor], limit: float | None) -> Tensor:

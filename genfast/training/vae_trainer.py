@@ -185,8 +185,7 @@ class VAETrainer(BaseTrainer[VAEStep]):
             )
             loss = reconstruction + kl
             loss.backward()
-        value, norm = self._update(self._optimizer, self.model, loss, lr)
-        self.ema.update(self.model)
+        value, norm = self._update(self._optimizer, self.model, loss, lr, ema=self.ema)
         self.step += 1
         self.position += len(pixels) * self.world.size
         result = VAEStep(self.step, value, reconstruction.item(), kl.item(), norm, lr)
