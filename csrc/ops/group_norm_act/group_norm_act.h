@@ -65,19 +65,24 @@ struct Affine {
   float mean, gain, offset;
 };
 
-GENFAST_HD Affine norm_affine(const NormParameters& p, int64_t sample, int64_t channel, double mean, double rstd) {
-  const double weight = p.weight.given() ? p.weight.at(channel) : 1.0;
-  double gain = rstd * weight, offset = p.bias.given() ? p.bias.at(channel) : 0.0;
-  if (p.scale.given()) {
-    const double factor = 1.0 + p.scale.at(sample * p.scale_stride + channel);
-    gain *= factor;
-    if (p.bias.given()) offset *= factor;
-  }
-  if (p.shift.given()) offset += p.shift.at(sample * p.shift_stride + channel);
+// Gain and offset of a channel, or of a vector of them, with 1 and 0 for parameters that there are not; `near` is the
+// mean in float.
+template <class D>
+GENFAST_HD void norm_affine(D mean, D near, D rstd, D weight, D bias, D factor, D shift, D& gain, D& offset) {
+  gain = rstd * weight * factor;
+  offset = (bias == 0.0 ? bias : bias * factor) + shift;
   // The mean's digits past float, so that a large mean costs none of the result's.
+  const D rest = (mean - near) * gain;
+  offset = rest - rest == 0.0 ? offset - rest : offset;
+}
+
+GENFAST_HD Affine norm_affine(const NormParameters& p, int64_t sample, int64_t channel, double mean, double rstd) {
+  const double weight = p.weight.given() ? p.weight.at(channel) : 1.0, bias = p.bias.given() ? p.bias.at(channel) : 0.0,
+               factor = p.scale.given() ? 1.0 + p.scale.at(sample * p.scale_stride + channel) : 1.0,
+               shift = p.shift.given() ? p.shift.at(sample * p.shift_stride + channel) : 0.0;
   const float near = static_cast<float>(mean);
-  const double rest = (mean - near) * gain;
-  if (rest - rest == 0.0) offset -= rest;
+  double gain, offset;
+  norm_affine<double>(mean, near, rstd, weight, bias, factor, shift, gain, offset);
   return {near, static_cast<float>(gain), static_cast<float>(offset)};
 }
 

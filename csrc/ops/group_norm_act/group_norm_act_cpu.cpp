@@ -2,6 +2,7 @@
 
 #include <type_traits>
 
+#include "coefficients.h"
 #include "common/activate_sums.h"
 #include "moments.h"
 
@@ -18,13 +19,25 @@ constexpr int64_t kUnread = int64_t{16} << 20;
 constexpr int64_t kNear = 128 << 10;
 constexpr int64_t kGrain = 8192;
 
+// How far ahead of a store its line is asked for: past a page, where the processor's own foresight ends.
+constexpr int64_t kWriteAhead = 4096;
+
+// A store whose line is in no near cache holds up those behind it.
+template <class IO, class T>
+GENFAST_HD void prefetch_for_write([[maybe_unused]] IO io, [[maybe_unused]] const T* out) {
+#if defined(__x86_64__)
+  const T* ahead = out + kWriteAhead / static_cast<int64_t>(sizeof(T));
+  if constexpr (!std::is_same_v<IO, Streaming>) asm volatile("prefetchw %0" ::"m"(*ahead));
+#endif
+}
+
 // How results are made of x, with the activation built in. What lies `ahead` elements further is asked for meanwhile:
 // statistics wait for memory, activations for the divider.
 template <class T>
 struct Finish {
   void (*run)(const T* x, T* out, int64_t n, const Affine& affine, float param, bool streaming, int64_t ahead);
-  void (*pixels)(const T* x, T* out, int64_t pixels, int64_t channels, const float* means, float param, bool streaming,
-                 int64_t ahead);
+  void (*pixels)(const T* x, T* out, int64_t pixels, int64_t channels, const float* means, int64_t pitch, float param,
+                 bool streaming, int64_t ahead);
 };
 
 // Two vectors side by side: the chain of operations on one is longer than what the processor looks ahead.
@@ -33,6 +46,7 @@ void finish_run(const T* x, T* out, int64_t n, const Affine& affine, float param
   const VF mean = Simd::splat(affine.mean), gain = Simd::splat(affine.gain), offset = Simd::splat(affine.offset);
   const auto normalised = [&](int64_t i, auto io) GENFAST_INLINE_LAMBDA {
     __builtin_prefetch(x + i + ahead, 0, 2);
+    prefetch_for_write(io, out + i);
     return Simd::fma(io.load(x + i) - mean, gain, offset);
   };
   int64_t i = 0;
@@ -49,11 +63,11 @@ void finish_run(const T* x, T* out, int64_t n, const Affine& affine, float param
   });
 }
 
-// means, and behind them gains and offsets: [channels] each.
+// means, gains and offsets: [channels] each, `pitch` apart.
 template <Activation A, class T>
-void finish_pixels(const T* x, T* out, int64_t pixels, int64_t channels, const float* means, float param,
+void finish_pixels(const T* x, T* out, int64_t pixels, int64_t channels, const float* means, int64_t pitch, float param,
                    bool streaming, int64_t ahead) {
-  const float *gains = means + channels, *offsets = gains + channels;
+  const float *gains = means + pitch, *offsets = gains + pitch;
   constexpr int64_t kAtOnce = 8;
   for (int64_t pixel = 0; pixel < pixels; pixel += kAtOnce) {
     const int64_t begin = pixel * channels, end = std::min(pixel + kAtOnce, pixels) * channels;
@@ -61,6 +75,7 @@ void finish_pixels(const T* x, T* out, int64_t pixels, int64_t channels, const f
       const VF mean = io.load(means + c), gain = io.load(gains + c), offset = io.load(offsets + c);
       const auto normalised = [&](int64_t at) GENFAST_INLINE_LAMBDA {
         __builtin_prefetch(x + at + ahead, 0, 2);
+        prefetch_for_write(io, out + at);
         return Simd::fma(io.load(x + at) - mean, gain, offset);
       };
       int64_t at = begin + c;
@@ -189,34 +204,29 @@ void channels_last(const GroupNormAct& p, const Finish<T>& finish_with) {
     sums.moments(x + sample * size + first * s.channels, std::min(pixels, s.spatial - first), s.group_channels(),
                  norm.at(sample, 0) + chunk, norm.pieces);
   };
-  const auto affine = [&](float* means, int64_t sample, bool first) {
-    for (int64_t c = 0; c < s.channels; ++c) means[c] = 0;
+  const auto affine = [&](Coefficients& k, int64_t sample, bool first) {
     for (int64_t group = 0; group < s.groups; ++group) {
       const Moments statistic = norm.statistic(sample, group, first);
-      for (int64_t c = group * s.group_channels(); c < (group + 1) * s.group_channels(); ++c) {
-        const Affine a = norm_affine(p.parameters, sample, c, statistic.mean, statistic.squares);
-        means[c] = a.mean;
-        means[s.channels + c] = a.gain;
-        means[2 * s.channels + c] = a.offset;
-      }
+      k.set(group * s.group_channels(), s.group_channels(), statistic.mean, statistic.squares);
     }
+    k.compute(sample);
   };
-  const auto finish = [&](const float* means, int64_t sample, int64_t chunk, int64_t ahead) {
+  const auto finish = [&](Coefficients& k, int64_t sample, int64_t chunk, int64_t ahead) {
     const int64_t first = chunk * pixels, at = sample * size + first * s.channels;
-    finish_with.pixels(x + at, out + at, std::min(pixels, s.spatial - first), s.channels, means, p.param, streaming,
-                       ahead);
+    finish_with.pixels(x + at, out + at, std::min(pixels, s.spatial - first), s.channels, k.means(), k.pitch(), p.param,
+                       streaming, ahead);
   };
 
   const int64_t bytes = size * static_cast<int64_t>(sizeof(T));
   if (!p.given && !s.joint && bytes <= kCachedBytes && balanced(s.batch)) {
     parallel_for(s.batch, kGrain / size, [&](int64_t begin, int64_t end) {
       ChannelSums sums(s.channels);
-      std::vector<float> means(3 * s.channels);
+      Coefficients coefficients(p.parameters, s.channels);
       for (int64_t sample = begin; sample < end; ++sample) {
         for (int64_t chunk = 0; chunk < norm.pieces; ++chunk) measure(sums, sample, chunk);
-        affine(means.data(), sample, true);
+        affine(coefficients, sample, true);
         const int64_t ahead = sample + 1 < end ? size : 0;
-        for (int64_t chunk = norm.pieces; chunk-- > 0;) finish(means.data(), sample, chunk, ahead);
+        for (int64_t chunk = norm.pieces; chunk-- > 0;) finish(coefficients, sample, chunk, ahead);
       }
       finish_streaming();
     });
@@ -229,13 +239,13 @@ void channels_last(const GroupNormAct& p, const Finish<T>& finish_with) {
       for (int64_t i = begin; i < end; ++i) measure(sums, i / norm.pieces, i % norm.pieces);
     });
   parallel_for(all, grain, [&](int64_t begin, int64_t end) {
-    std::vector<float> means(3 * s.channels);
+    Coefficients coefficients(p.parameters, s.channels);
     int64_t known = -1;
     for (int64_t i = end - 1; i >= begin; --i) {
       const int64_t sample = i / norm.pieces, chunk = i % norm.pieces;
-      if (sample != known) affine(means.data(), sample, begin <= sample * norm.pieces);
+      if (sample != known) affine(coefficients, sample, begin <= sample * norm.pieces);
       known = sample;
-      finish(means.data(), sample, chunk, 0);
+      finish(coefficients, sample, chunk, i > begin ? -pixels * s.channels : 0);
     }
     finish_streaming();
   });

@@ -162,20 +162,22 @@ class ChannelSums {
 // by side and whose first ones are `stride` apart. Exact in the sense of Chan et al. 1979.
 inline Moments join(const Moments* moments, int64_t runs, int64_t stride, int64_t length, int64_t piece) {
   const int64_t pieces = (length + piece - 1) / piece;
-  const auto over_pieces = [&](auto&& f) GENFAST_INLINE_LAMBDA {
-    for (int64_t run = 0; run < runs; ++run)
-      for (int64_t i = 0; i < pieces; ++i)
-        f(moments[run * stride + i], static_cast<double>(std::min(piece, length - i * piece)));
-  };
-  double sum = 0, squares = 0;
-  over_pieces([&](const Moments& m, double n) GENFAST_INLINE_LAMBDA { sum += n * m.mean; });
-  const double mean = runs * pieces == 1 ? moments->mean : sum / (static_cast<double>(length) * runs);
-  over_pieces([&](const Moments& m, double n) GENFAST_INLINE_LAMBDA {
-    const double d = m.mean - mean;
-    squares += m.squares + n * d * d;
-  });
+  const double whole = static_cast<double>(piece), rest = static_cast<double>(length - (pieces - 1) * piece),
+               count = static_cast<double>(length) * runs;
+  // Around the first mean, whose distance from that of all costs no more digits than there are pieces.
+  const double about = moments->mean;
+  double sum = 0, spread = 0, squares = 0;
+  for (int64_t run = 0; run < runs; ++run, moments += stride)
+    for (int64_t i = 0; i < pieces; ++i) {
+      const double d = moments[i].mean - about, weighted = d * (i + 1 < pieces ? whole : rest);
+      sum += weighted;
+      spread += weighted * d;
+      squares += moments[i].squares;
+    }
+  const double off = sum / count;
+  squares += spread - sum * off;
   // An infinity makes the variance NaN; its mean would depend on where it stood.
-  return {squares == squares ? mean : squares, squares < 0.0 ? 0.0 : squares};
+  return {squares == squares ? about + off : squares, squares < 0.0 ? 0.0 : squares};
 }
 
 }  // namespace GENFAST_ISA
