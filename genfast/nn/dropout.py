@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genfast import registry
+from genfast.backend import native
 from genfast.nn._layer import FusedModule
 from genfast.ops import uniform_noise
 from genfast.random import Stream
@@ -29,7 +31,12 @@ class Dropout(FusedModule, nn.Dropout):
         if not self.fused or x.device.type != "cpu" or torch.compiler.is_compiling():
             return F.dropout(x, self.p)
         seed = int(torch.randint(1 << 62, ()))
+        scale = 1 / (1 - self.p)
+        if x.dtype == torch.float32 and registry.takes_direct_calls():
+            found = native.dropout_mask_direct(x.shape, seed, Stream.DROPOUT, self.p, scale)
+            if found is not None:
+                return x * found
         dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
         uniform = uniform_noise((1, x.numel()), seed, stream=Stream.DROPOUT, dtype=dtype).view(x.shape)
-        mask = uniform.ge_(self.p).mul_(1 / (1 - self.p)).to(x.dtype)
+        mask = uniform.ge_(self.p).mul_(scale).to(x.dtype)
         return x * mask

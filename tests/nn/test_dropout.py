@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from genfast import Stream, uniform_noise
 from genfast.nn import Dropout, plain_pytorch, set_fused
 
 
@@ -25,6 +26,21 @@ def test_gradients_see_the_mask_of_the_forward():
     mask = (y != 0).double() / 0.6
     torch.testing.assert_close(gradient, 2 * x * mask.square())
     torch.testing.assert_close(torch.autograd.grad(gradient.sum(), x)[0], 2 * mask.square())
+
+
+@pytest.mark.parametrize("shape", [(1,), (3, 5), (7, 1000), (3, 4097)])
+def test_the_mask_is_that_of_the_noise_of_one_seed(shape):
+    layer, x = Dropout(0.3), torch.ones(shape)
+    torch.manual_seed(5)
+    seed = int(torch.randint(1 << 62, ()))
+    uniform = uniform_noise((1, x.numel()), seed, stream=Stream.DROPOUT).view(shape)
+    torch.manual_seed(5)
+    assert torch.equal(layer(x), (uniform >= 0.3).float() * (1 / 0.7))
+    torch.manual_seed(5)
+    assert torch.equal(
+        layer(x.double()) > 0,
+        uniform_noise((1, x.numel()), seed, stream=Stream.DROPOUT, dtype=torch.float64).view(shape) >= 0.3,
+    )
 
 
 def test_the_generator_of_pytorch_decides():
