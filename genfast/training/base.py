@@ -21,7 +21,7 @@ from genfast.random import Seeds, as_seeds, mix_seed, to_signed64
 from genfast.training.distributed import World
 from genfast.training.ema import EMA, Buffers
 from genfast.training.run_checkpoint import RunCheckpoint, save_checkpoint
-from genfast.training.setup import checked_device, random_state
+from genfast.training.setup import checked_device, keep_freed_memory, random_state
 from genfast.training.updates import Adam, TrainingDiverged, clipped, gradients_of, moments, restore_moments
 
 
@@ -88,6 +88,8 @@ class BaseTrainer(ABC, Generic[R]):
             raise ValueError(
                 f"{name}: batch_size must be a multiple of the {self.world.size} processes, got {config.batch_size}"
             )
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.model: Any = model.to(self.device).train()
         self.step = self.position = 0
         self._buffers = Buffers(self.model)

@@ -37,6 +37,15 @@ def checked_device(device: torch.device | str) -> torch.device:
     return device
 
 
+def keep_freed_memory() -> None:
+    """Have glibc keep what a training step frees, for the next one.
+
+    It gives back what it has free beyond twice the largest block, of up to 32 MB, that it ever returned to the system,
+    and fetches it again page by page: up to 7 % of the step of a small network. Elsewhere this changes nothing.
+    """
+    torch.UntypedStorage(31 << 20)
+
+
 @contextmanager
 def random_state(device: torch.device, seed: int) -> Iterator[None]:
     """Seed torch's generators of the CPU and of ``device``, and leave the caller's state as it was in the end."""

@@ -34,10 +34,10 @@ def is_small(x: Tensor, outputs: int) -> bool:
 
 
 def linear_act(x: Tensor, w: Tensor, b: Tensor | None, residual: Tensor | None, e: Epilogue) -> Tensor:
-    """The op, with checked arguments, for a backward: a small one is PyTorch's."""
+    """The op, with checked arguments and unobserved, for a backward: a small one is PyTorch's."""
     if is_small(x, w.shape[0]):
         return _plain(x, w, b, residual, *e.numbers)
-    return cast(Tensor, _LinearAct.apply(x, w, b, residual, *e.numbers))
+    return cast(Tensor, _apply(x, w, b, residual, *e.numbers))
 
 
 def _plain(
@@ -74,6 +74,9 @@ class _LinearAct(torch.autograd.Function):
         else:
             found = _gradients(dy.contiguous(), x.contiguous(), w.contiguous(), kept, needs, ctx.numbers)
         return *found, None, None, None, None
+
+
+_apply = registry.direct_apply(_LinearAct)
 
 
 def _gradients(
