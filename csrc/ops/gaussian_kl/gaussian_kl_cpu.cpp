@@ -23,7 +23,8 @@ void run(const GaussianKL& p) {
     return static_cast<const T*>(p.logvar) + sample * p.logvar_pitch + offset;
   };
   for_each_run<1, true>(
-      p.extent, p.source, streams, p.draws(), kElementwiseGrain, [](int64_t, int) { return true; },
+      p.extent, p.source, streams, p.draws(), p.draws() ? kNoiseGrain : kElementwiseGrain,
+      [](int64_t, int) { return true; },
       [&](int64_t sample, int64_t offset) {
         Ahead ahead;
         ahead.add(mu_at(sample, offset));

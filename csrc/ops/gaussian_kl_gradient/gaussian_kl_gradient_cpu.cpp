@@ -14,7 +14,8 @@ void run(const GaussianKLGradient& p) {
       past_caches(p.dmu, p.extent, sizeof(T), p.draws()) && past_caches(p.dlogvar, p.extent, sizeof(T), p.draws());
   const auto at = [](const void* tensor, int64_t element) { return static_cast<const T*>(tensor) + element; };
   for_each_run<1, true>(
-      p.extent, p.source, streams, p.draws(), kElementwiseGrain, [](int64_t, int) { return true; },
+      p.extent, p.source, streams, p.draws(), p.draws() ? kNoiseGrain : kElementwiseGrain,
+      [](int64_t, int) { return true; },
       [&](int64_t sample, int64_t offset) {
         Ahead ahead;
         ahead.add(at(p.mu, sample * p.mu_pitch + offset));
