@@ -12,20 +12,20 @@ GENFAST_HD typename S::F uniform_from_word(typename S::U w) {
   return S::to_float(w >> 8) * 0x1p-24f;
 }
 
-// fma(float(w), 2^-32, 2^-33), in (0, 1]: its logarithm is finite.
+// 2^32 fma(float(w), 2^-32, 2^-33), whose unit in (0, 1] has a finite logarithm. The factor, a power of two, changes no
+// rounding, and the sum needs none of the multipliers that noise is short of.
 template <class S>
-GENFAST_HD typename S::F unit_from_word(typename S::U w) {
-  return S::fma(S::to_float(w), S::splat(0x1p-32f), S::splat(0x1p-33f));
+GENFAST_HD typename S::F scaled_unit_from_word(typename S::U w) {
+  return S::to_float(w) + 0.5f;
 }
 
-// -2 ln(u) of a normal float in (0, 1]. With u = 2^k (1 - g) and 1 - g in [3/4, 3/2):
+// -2 ln(u) of 2^32 u, u in [2^-33, 1]. With u = 2^k (1 - g) and 1 - g in [3/4, 3/2):
 // -2 ln(1 - g) = 2 g + g^2 p(g), p a minimax fit. Few multiplications: they are what noise costs.
 template <class S>
-GENFAST_HD typename S::F minus_two_log(typename S::F u) {
+GENFAST_HD typename S::F minus_two_log(typename S::F scaled) {
   using F = typename S::F;
-  const auto shifted = S::bits(u) - 0x3F400000;  // the bits of 3/4
-  const F k = S::to_float(shifted >> 23);
-  const F g = 1.0f - S::from_bits((shifted & 0x007FFFFF) + 0x3F400000);
+  F k;
+  const F g = 1.0f - S::split(scaled, 32, k);
   F p = S::splat(1.1131484993e-1f);
   p = S::fma(p, g, S::splat(2.4423389113e-1f));
   p = S::fma(p, g, S::splat(3.0000796274e-1f));
@@ -42,9 +42,8 @@ GENFAST_HD typename S::F minus_two_log(typename S::F u) {
 template <class S>
 GENFAST_HD auto sincos_half_turns(typename S::F v, typename S::F& sine, typename S::F& cosine) {
   using F = typename S::F;
-  const float magic = 12582912.0f;  // 1.5 * 2^23 leaves the nearest integer in the low mantissa bits
-  const F rounded = v + magic;
-  const F d = v - (rounded - magic);
+  const F j = S::nearest(v);  // 0, 1 or 2: bit 23 of the float is that of the odd one
+  const F d = v - j;
   const F t = d * d;
   F s = S::splat(0.07722012901f);
   s = S::fma(s, t, S::splat(-0.5980451742f));
@@ -59,13 +58,13 @@ GENFAST_HD auto sincos_half_turns(typename S::F v, typename S::F& sine, typename
   c = S::fma(c, t, S::splat(1.0f));
   sine = d * s;
   cosine = c;
-  return S::bits(rounded) << 31;
+  return S::bits(j) << 8;
 }
 
 // Box and Muller (1958): two independent normals from two words.
 template <class S>
 GENFAST_HD void normal_pair(typename S::U w0, typename S::U w1, typename S::F& z0, typename S::F& z1) {
-  const auto radius = S::sqrt(minus_two_log<S>(unit_from_word<S>(w0)));
+  const auto radius = S::sqrt(minus_two_log<S>(scaled_unit_from_word<S>(w0)));
   // Twice the unit of w1, exactly.
   const auto turns = S::fma(S::to_float(w1), S::splat(0x1p-31f), S::splat(0x1p-32f));
   typename S::F sine, cosine;

@@ -15,13 +15,18 @@ void write_noise(const Noise& p) {
   if (p.dtype == DType::f32 && p.extent.channels <= 1) {
     auto* out = static_cast<float*>(p.out);
     const RunPlan plan(numel, kBuffer);
+    const bool streaming = past_caches(out, p.extent, sizeof(float), true);
     parallel_for(p.extent.batch * plan.pieces, kNoiseGrain / std::min(kBuffer, std::max<int64_t>(numel, 1)),
                  [&](int64_t begin, int64_t end) {
+                   NoiseRun run;
                    for (int64_t item = begin; item < end; ++item) {
                      const int64_t sample = item / plan.pieces, first = item % plan.pieces * kBuffer;
-                     fill_noise<kNormal>(p.source.of(sample), p.stream, first, std::min(kBuffer, numel - first),
-                                         out + sample * numel + first);
+                     const int64_t n = std::min(kBuffer, numel - first);
+                     const bool more = first + n < numel && item + 1 < end;
+                     const auto fill = streaming ? fill_noise<kNormal, true> : fill_noise<kNormal, false>;
+                     fill(run, p.source.of(sample), p.stream, first, n, more, out + sample * numel + first, {});
                    }
+                   finish_streaming();
                  });
     return;
   }

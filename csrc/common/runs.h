@@ -57,15 +57,15 @@ struct Piece {
   }
 };
 
-// The noise of a piece in the order of its memory.
+// The noise of a piece in the order of its memory. `more`: the next piece of the sample comes next.
 template <bool kNormal>
-void draw_piece(const RunPlan& plan, const Piece& piece, uint64_t seed, uint32_t stream, float* out,
-                const Ahead& ahead) {
-  if (plan.group == 0) return fill_noise<kNormal>(seed, stream, piece.pixel, piece.pixels, out, ahead);
+void draw_piece(NoiseRun& noise, const RunPlan& plan, const Piece& piece, uint64_t seed, uint32_t stream, bool more,
+                float* out, const Ahead& ahead) {
+  if (plan.group == 0) return fill_noise<kNormal>(noise, seed, stream, piece.pixel, piece.pixels, more, out, ahead);
   if (piece.runs == 1) ahead.ask(0, piece.length);
   alignas(64) float planes[kBuffer];
   for (int64_t c = 0; c < piece.group; ++c)
-    fill_noise<kNormal>(seed, stream, (piece.channel + c) * plan.spatial + piece.pixel, piece.pixels,
+    fill_noise<kNormal>(noise, seed, stream, (piece.channel + c) * plan.spatial + piece.pixel, piece.pixels, false,
                         planes + c * piece.pixels);
   for (int64_t c = 0; c < piece.group; ++c)
     for (int64_t p = 0; p < piece.pixels; ++p) out[p * piece.group + c] = planes[c * piece.pixels + p];
@@ -83,14 +83,17 @@ void for_each_run(const Extent& extent, const NoiseSource& source, const uint32_
       std::max<int64_t>(plan.group ? plan.group * plan.pixels : std::min(plan.pixels, extent.numel), 1);
   parallel_for(extent.batch * plan.pieces, grain / elements, [&](int64_t begin, int64_t end) {
     alignas(64) float buffer[kDraws][kBuffer];
+    NoiseRun noise[kDraws];
     for (int64_t item = begin; item < end; ++item) {
       const int64_t sample = item / plan.pieces, index = item % plan.pieces;
       const Piece piece(plan, extent, index);
+      const bool more = index + 1 < plan.pieces && item + 1 < end;
       const float* z[kDraws];
       for (int k = 0; k < kDraws; ++k) {
         z[k] = draws && wanted(sample, k) ? buffer[k] : nullptr;
         if (z[k] != nullptr)
-          draw_piece<kNormal>(plan, piece, source.of(sample), streams[k], buffer[k], ahead(sample, piece.start));
+          draw_piece<kNormal>(noise[k], plan, piece, source.of(sample), streams[k], more, buffer[k],
+                              ahead(sample, piece.start));
       }
       for (int64_t run = 0; run < piece.runs; ++run) {
         const float* at[kDraws];

@@ -62,6 +62,14 @@ struct Scalar {
     return x;
 #endif
   }
+  // The mantissa in [3/4, 3/2) of a normal x > 0, and its exponent over that of `unit`: x = 2^(unit + k) mantissa.
+  static GENFAST_HD F split(F x, int unit, F& k) {
+    const I shifted = bits(x) - (0x3F400000 + (unit << 23));  // the bits of 3/4
+    k = to_float(shifted >> 23);
+    return from_bits((shifted & 0x007FFFFF) + 0x3F400000);
+  }
+  // The nearest integer, the even one of two, of |x| < 2^22: 1.5 * 2^23 leaves no bits below it.
+  static GENFAST_HD F nearest(F x) { return x + 12582912.0f - 12582912.0f; }
   static GENFAST_HD F select(bool condition, F a, F b) { return condition ? a : b; }
 };
 

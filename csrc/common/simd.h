@@ -108,6 +108,28 @@ struct Simd {
   }
   static GENFAST_HD VI bits(VF x) { return (VI)x; }
   static GENFAST_HD VF from_bits(VI x) { return (VF)x; }
+  // The mantissa in [3/4, 3/2) of a normal x > 0, and its exponent over that of `unit`: x = 2^(unit + k) mantissa.
+  static GENFAST_HD VF split(VF x, int unit, VF& k) {
+#if defined(__AVX512F__)
+    // Half a mantissa more carries into the exponent from 3/2 on.
+    k = _mm512_getexp_ps((VF)((VI)x + (0x00400000 - (unit << 23))));
+    return _mm512_getmant_ps(x, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_src);
+#else
+    const VI shifted = (VI)x - (0x3F400000 + (unit << 23));  // the bits of 3/4
+    k = to_float(shifted >> 23);
+    return (VF)((shifted & 0x007FFFFF) + 0x3F400000);
+#endif
+  }
+  // The nearest integer, the even one of two, of |x| < 2^22.
+  static GENFAST_HD VF nearest(VF x) {
+#if defined(__AVX512F__)
+    return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT);
+#elif defined(__x86_64__)
+    return GENFAST_MM(round_ps)(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#else
+    return x + 12582912.0f - 12582912.0f;  // 1.5 * 2^23 leaves no bits below the integer
+#endif
+  }
   static GENFAST_HD VF select(VI condition, VF a, VF b) { return condition ? a : b; }
 };
 
@@ -139,14 +161,38 @@ GENFAST_HD VQ xor3(VQ a, VQ b, VQ c) {
 #endif
 }
 
-// The low words of `even` in the even 32-bit lanes, the high words of `odd` in the odd ones.
-GENFAST_HD VU interleave(VQ even, VQ odd) {
+// The high words of `a` in the even 32-bit lanes, those of `b` in the odd ones.
+GENFAST_HD VQ high_words(VQ a, VQ b) {
 #if defined(__AVX512F__)
-  return (VU)_mm512_mask_blend_epi32(0xAAAA, (__m512i)even, (__m512i)odd);
-#elif defined(__AVX2__)
-  return (VU)_mm256_blend_epi32((__m256i)even, (__m256i)odd, 0xAA);
+  return (VQ)_mm512_mask_shuffle_epi32((__m512i)b, 0x5555, (__m512i)a, _MM_PERM_DDBB);
+#elif defined(__x86_64__)
+  return (VQ)GENFAST_MM(blend_epi16)((RegisterI)(a >> 32), (RegisterI)b, 0xCC);
 #else
-  return (VU)((even & 0xFFFFFFFFu) | (odd & 0xFFFFFFFF00000000u));
+  return (a >> 32) | (b & 0xFFFFFFFF00000000u);
+#endif
+}
+// The same of the low words.
+GENFAST_HD VQ low_words(VQ a, VQ b) {
+#if defined(__AVX512F__)
+  return (VQ)_mm512_mask_shuffle_epi32((__m512i)a, 0xAAAA, (__m512i)b, _MM_PERM_CCAA);
+#elif defined(__x86_64__)
+  return (VQ)GENFAST_MM(blend_epi16)((RegisterI)a, (RegisterI)(b << 32), 0xCC);
+#else
+  return (a & 0xFFFFFFFFu) | (b << 32);
+#endif
+}
+
+// Of every group of four lanes a0 b0 a1 b1 in `low`, a2 b2 a3 b3 in `high`.
+GENFAST_HD void interleave(VF a, VF b, VF& low, VF& high) {
+#if defined(__x86_64__)
+  low = GENFAST_MM(unpacklo_ps)(a, b);
+  high = GENFAST_MM(unpackhi_ps)(a, b);
+#else
+  for (int g = 0; g < kLanes; g += 4)
+    for (int k = 0; k < 4; ++k) {
+      low[g + k] = (k % 2 ? b : a)[g + k / 2];
+      high[g + k] = (k % 2 ? b : a)[g + 2 + k / 2];
+    }
 #endif
 }
 
