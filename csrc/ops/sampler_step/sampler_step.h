@@ -50,22 +50,30 @@ struct SamplerStep {
   }
 };
 
+// What a step has beyond the state, the model output and drawn noise. Kernels made for less have fewer branches.
+enum class Parts {
+  all,
+  plain,  // no uncond, model_scale, threshold, known
+  bare    // nor history, given noise, entry, model_input
+};
+
 // One element, or one vector of them. `at` loads the operands; z and z_known are the drawn noise,
 // read where draws_z and draws_known say that they are there.
-template <class S, class At>
+template <class S, Parts kParts = Parts::all, class At>
 GENFAST_HD void step_element(const SamplerStep& p, const StepRow& c, float model_scale, float threshold, At& at,
                              bool draws_z, bool draws_known) {
   using F = typename S::F;
+  constexpr bool kAll = kParts == Parts::all, kMore = kParts != Parts::bare;
   const F x = at.x();
   F m = at.model_output();
-  if (p.uncond != nullptr) {
+  if (kAll && p.uncond != nullptr) {
     const F u = at.uncond();
     m = S::fma(S::splat(c.guidance), m - u, u);
   }
-  if (p.model_scale != nullptr) m = m * model_scale;
+  if (kAll && p.model_scale != nullptr) m = m * model_scale;
   F x0 = S::fma(S::splat(c.a_m), m, x * c.a_x);
   x0 = S::clamp(x0, S::splat(c.clamp));
-  if (p.threshold != nullptr) {
+  if (kAll && p.threshold != nullptr) {
     const F limit = S::splat(threshold);
     x0 = S::divide(S::clamp(x0, limit), limit);
   }
@@ -74,20 +82,20 @@ GENFAST_HD void step_element(const SamplerStep& p, const StepRow& c, float model
 #if defined(__CUDA_ARCH__)
   constexpr int terms = kMaxHistory;
 #else
-  const int terms = p.history_length;
+  const int terms = kMore ? p.history_length : 0;
 #endif
   GENFAST_UNROLL
   for (int k = 0; k < terms; ++k)
     if (k < p.history_length) result = S::fma(S::splat(c.h[k]), at.history(k), result);
   if (draws_z) result = S::fma(S::splat(c.s), at.z(), result);
-  if (p.known != nullptr) {
+  if (kAll && p.known != nullptr) {
     F target = at.known() * c.k_0;
     if (draws_known) target = S::fma(S::splat(c.k_s), at.z_known(), target);
     result = S::fma(at.mask(), result - target, target);
   }
   at.write(result);
-  if (p.entry != nullptr) at.write_entry(S::fma(S::splat(c.e_0), x0, x * c.e_x));
-  if (p.model_input != nullptr) at.write_model_input(result * c.c_in);
+  if (kMore && p.entry != nullptr) at.write_entry(S::fma(S::splat(c.e_0), x0, x * c.e_x));
+  if (kMore && p.model_input != nullptr) at.write_model_input(result * c.c_in);
 }
 
 GENFAST_CPU_KERNEL(sampler_step, SamplerStep)

@@ -7,10 +7,10 @@ namespace genfast::GENFAST_ISA {
 namespace {
 
 // How many elements before its use an operand is asked for: the processor's own prefetching ends with every page.
-constexpr int64_t kLookahead = 1024;
+constexpr int64_t kLookahead = 256;
 
 // The operands of one vector: element i of a run that starts at element `base` of the batch.
-template <class T, class M, class IO>
+template <class T, class M, Parts kParts, class IO>
 struct At {
   const SamplerStep& p;
   int64_t base, i;
@@ -28,7 +28,9 @@ struct At {
   GENFAST_HD VF model_output() const { return read<M>(p.model_output); }
   GENFAST_HD VF uncond() const { return read<M>(p.uncond); }
   GENFAST_HD VF history(int k) const { return read<T>(p.history[k]); }
-  GENFAST_HD VF z() const { return p.noise != nullptr ? read<T>(p.noise) : io.load(drawn + i); }
+  GENFAST_HD VF z() const {
+    return kParts != Parts::bare && p.noise != nullptr ? read<T>(p.noise) : io.load(drawn + i);
+  }
   GENFAST_HD VF known() const { return read<T>(p.known); }
   GENFAST_HD VF mask() const { return read<T>(p.mask); }
   GENFAST_HD VF z_known() const { return io.load(drawn_known + i); }
@@ -47,20 +49,29 @@ struct At {
   }
 };
 
-// Most steps have none of this. The compiler learns it from constants, and keeps the loop in registers.
-bool is_plain(const SamplerStep& p) {
-  return p.uncond == nullptr && p.model_scale == nullptr && p.threshold == nullptr && p.known == nullptr;
-}
-template <bool kPlain>
-GENFAST_HD SamplerStep narrowed(SamplerStep p) {
-  if (kPlain) {
-    p.uncond = p.known = nullptr;
-    p.model_scale = p.threshold = nullptr;
-  }
-  return p;
+Parts parts_of(const SamplerStep& p) {
+  if (p.uncond != nullptr || p.model_scale != nullptr || p.threshold != nullptr || p.known != nullptr)
+    return Parts::all;
+  const bool bare = p.history_length == 0 && p.noise == nullptr && p.entry == nullptr && p.model_input == nullptr;
+  return bare ? Parts::bare : Parts::plain;
 }
 
-template <class T, class M, bool kPlain>
+// n elements from `base` on. A function of its own, in which nothing else competes for registers.
+template <class T, class M, Parts kParts>
+__attribute__((noinline)) void step_run(const SamplerStep& p, const StepRow& row, int64_t sample, int64_t base,
+                                        int64_t n, bool streaming, const float* z, const float* z_known) {
+  const StepRow c = row;
+  const SamplerStep q = p;  // which no store can change
+  const bool draws_z = q.noise != nullptr ? c.s != 0.0f : z != nullptr, draws_known = z_known != nullptr;
+  const float scale = q.model_scale != nullptr ? q.model_scale[sample] : 1.0f;
+  const float threshold = q.threshold != nullptr ? q.threshold[sample] : 1.0f;
+  for_each_vector(n, streaming, [&](int64_t i, auto io) GENFAST_INLINE_LAMBDA {
+    At<T, M, kParts, decltype(io)> at{q, base, i, z, z_known, io};
+    step_element<Simd, kParts>(q, c, scale, threshold, at, draws_z, draws_known);
+  });
+}
+
+template <class T, class M, Parts kParts>
 void run(const SamplerStep& p) {
   const int64_t numel = p.extent.numel, step = p.current_step();
   const uint32_t z_stream = p.stream + static_cast<uint32_t>(step);
@@ -82,16 +93,7 @@ void run(const SamplerStep& p) {
         return ahead;
       },
       [&](int64_t sample, int64_t, int64_t offset, int64_t n, const float* const(&z)[2]) {
-        const StepRow c = p.row(step, sample);
-        const bool draws_z = p.noise != nullptr ? c.s != 0.0f : z[0] != nullptr;
-        const bool draws_known = z[1] != nullptr;
-        const float scale = p.model_scale != nullptr ? p.model_scale[sample] : 1.0f;
-        const float threshold = p.threshold != nullptr ? p.threshold[sample] : 1.0f;
-        const SamplerStep q = narrowed<kPlain>(p);
-        for_each_vector(n, streaming, [&](int64_t i, auto io) GENFAST_INLINE_LAMBDA {
-          At<T, M, decltype(io)> at{q, sample * numel + offset, i, z[0], z[1], io};
-          step_element<Simd>(q, c, scale, threshold, at, draws_z, draws_known);
-        });
+        step_run<T, M, kParts>(p, p.row(step, sample), sample, sample * numel + offset, n, streaming, z[0], z[1]);
       });
 }
 
@@ -102,7 +104,14 @@ void sampler_step(const SamplerStep& p) {
     dispatch_dtype(p.model_dtype, [&](auto* model_type) {
       using T = std::remove_pointer_t<decltype(type)>;
       using M = std::remove_pointer_t<decltype(model_type)>;
-      is_plain(p) ? run<T, M, true>(p) : run<T, M, false>(p);
+      switch (parts_of(p)) {
+        case Parts::all:
+          return run<T, M, Parts::all>(p);
+        case Parts::plain:
+          return run<T, M, Parts::plain>(p);
+        case Parts::bare:
+          return run<T, M, Parts::bare>(p);
+      }
     });
   });
 }
