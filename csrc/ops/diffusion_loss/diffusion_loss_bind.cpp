@@ -1,5 +1,7 @@
 #include "diffusion_loss.h"
 
+#include <vector>
+
 #include "common/bind.h"
 #include "common/direct_call.h"
 
@@ -29,15 +31,38 @@ static DiffusionLoss arguments(uintptr_t model_output, int dtype, uintptr_t x_st
   return p;
 }
 
+// loss_weight of genfast/ops/diffusion_loss/weight.py with its default constants; false for a name that it does not
+// have.
+static bool named_weights(PyObject* name, const DiffusionLoss& p, std::vector<float>& weights) {
+  const bool min_snr = PyUnicode_CompareWithASCIIString(name, "min_snr") == 0;
+  if (!min_snr && PyUnicode_CompareWithASCIIString(name, "p2") != 0) return false;
+  weights.resize(p.extent.batch);
+  for (int64_t b = 0; b < p.extent.batch; ++b) {
+    const float signal = p.alpha[b] * p.alpha[b], noise = p.sigma[b] * p.sigma[b], snr = signal / noise, limit = 5.0f;
+    // Of the loss on epsilon, and then on v and flow; NaN stays.
+    if (p.target == Target::x0) {
+      weights[b] = min_snr ? (snr > limit ? limit : snr) : signal / (noise + signal);
+    } else if (p.target == Target::epsilon) {
+      const float share = limit / snr;
+      weights[b] = min_snr ? (share > 1.0f ? 1.0f : share) : 1.0f / (1.0f + snr);
+    } else {
+      weights[b] = min_snr ? (snr > limit ? limit : snr) * noise : 1.0f / (1.0f + snr) * signal;
+    }
+  }
+  return true;
+}
+
 // (grad, model_output, x_start, alpha, sigma, weight, noise, seeds, stream, target, reduction, with_gradient); gives
 // (loss, gradient or None).
 static PyObject* direct(PyObject* const* args) {
   DirectArguments direct(args[0] == Py_True);
   DiffusionLoss p{};
   int64_t target, reduction;
+  const bool named = PyUnicode_Check(args[5]);
+  std::vector<float> weights;
   if (!direct.primary(args[1]) || !direct.beside(args[2], p.x_start, false, &p.x_dtype) ||
       !direct.per_sample(args[3], p.alpha, false) || !direct.per_sample(args[4], p.sigma, false) ||
-      !direct.per_sample(args[5], p.weight, true))
+      !(named || direct.per_sample(args[5], p.weight, true)))
     return decline();
   DType noise_dtype = p.x_dtype;
   if (!direct.beside(args[6], p.noise, true, &noise_dtype) || noise_dtype != p.x_dtype ||
@@ -48,6 +73,10 @@ static PyObject* direct(PyObject* const* args) {
   p.extent = direct.extent();
   p.target = static_cast<Target>(target);
   p.reduction = static_cast<Reduction>(reduction);
+  if (named) {
+    if (!named_weights(args[5], p, weights)) return decline();
+    p.weight = weights.data();
+  }
   py::tuple result(2);
   py::object loss = direct.empty_loss(p.reduction == Reduction::none);
   p.loss = static_cast<float*>(direct.memory(loss));

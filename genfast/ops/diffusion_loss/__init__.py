@@ -20,6 +20,9 @@ from genfast.random import Seeds, Stream, as_seeds, check_stream
 
 __all__ = ["WEIGHTS", "diffusion_loss", "loss_weight"]
 
+_TARGET_CODES = {target: code for code, target in enumerate(TARGETS)}
+_REDUCTION_CODES = {reduction: code for code, reduction in enumerate(REDUCTIONS)}
+
 
 def diffusion_loss(
     model_output: Tensor,
@@ -65,6 +68,11 @@ def diffusion_loss(
         TypeError, ValueError: for wrong types, shapes, devices or choices.
     """
     name = "diffusion_loss"
+    underflows = _underflows(model_output, x_start, noise)
+    if not underflows and registry.takes_direct_calls() and target in TARGETS and reduction in REDUCTIONS:
+        loss = _direct_loss(model_output, x_start, noise, (alpha, sigma, weight, seeds), (stream, target, reduction))
+        if loss is not None:
+            return loss
     if isinstance(weight, str):
         _check.floating(name, "model_output", model_output)
         _check.batched(name, "model_output", model_output)
@@ -72,7 +80,7 @@ def diffusion_loss(
         sigma = _check.per_sample(name, "sigma", sigma, model_output, "model_output")
         weight = loss_weight(alpha, sigma, weight, target=target)
     arguments = (alpha, sigma, seeds, stream, target, reduction)
-    if not _underflows(model_output, x_start, noise):
+    if not underflows:
         return _loss(model_output, x_start, noise, weight, *arguments)
     # Nearly all of a float16 gradient 2 (m - target) / numel would be below the least float16, whatever
     # grad_output a loss scale makes of it later. So the division waits for grad_output.
@@ -96,11 +104,6 @@ def _loss(
     sigma: float | Tensor, seeds: Seeds | None, stream: int, target: str, reduction: str,
 ) -> Tensor:  # fmt: skip
     name = "diffusion_loss"
-    if registry.takes_direct_calls() and target in TARGETS and reduction in REDUCTIONS:
-        arguments = (model_output, x_start, alpha, sigma, weight, noise, seeds, stream, target, reduction)
-        loss = _direct_loss(*arguments)
-        if loss is not None:
-            return loss
     _check.floating(name, "model_output", model_output)
     _check.batched(name, "model_output", model_output)
     _check.like(name, "x_start", x_start, model_output, "model_output")
@@ -125,62 +128,63 @@ def _loss(
     )[0]  # fmt: skip
 
 
-def _direct_loss(model_output, x_start, alpha, sigma, weight, noise, seeds, stream, target, reduction):
+def _direct_loss(model_output, x_start, noise, constants, choices):
     """The loss by a direct call, or None where the native library declines."""
     if wants_gradient(model_output, x_start, noise):
-        return _DirectLoss.apply(
-            model_output, x_start, alpha, sigma, weight, noise, seeds, stream, target, reduction
-        )  # fmt: skip
-    result = native.diffusion_loss_direct(
-        False, model_output, x_start, alpha, sigma, weight, noise, seeds, stream, TARGETS.index(target),
-        REDUCTIONS.index(reduction), False,
-    )  # fmt: skip
+        return _apply_direct(model_output, x_start, noise, constants, choices)
+    result = _call_direct(model_output, x_start, noise, constants, choices, False)
     return None if result is None else result[0]
+
+
+def _call_direct(model_output, x_start, noise, constants, choices, with_gradient):
+    alpha, sigma, weight, seeds = constants
+    stream, target, reduction = choices
+    return native.diffusion_loss_direct(
+        False, model_output, x_start, alpha, sigma, weight, noise, seeds, stream, _TARGET_CODES[target],
+        _REDUCTION_CODES[reduction], with_gradient,
+    )  # fmt: skip
 
 
 class _DirectLoss(torch.autograd.Function):
     """What registered autograd does for the op, with a tenth of its cost on a small image."""
 
     @staticmethod
-    def forward(ctx, model_output, x_start, alpha, sigma, weight, noise, seeds, stream, target, reduction):
-        result = native.diffusion_loss_direct(
-            False, model_output, x_start, alpha, sigma, weight, noise, seeds, stream, TARGETS.index(target),
-            REDUCTIONS.index(reduction), True,
-        )  # fmt: skip
+    def forward(ctx, model_output, x_start, noise, constants, choices):
+        result = _call_direct(model_output, x_start, noise, constants, choices, True)
         if result is None:
             return None
         loss, gradient = result
-        constants = alpha, sigma, weight, seeds
         # As saved tensors, so that writing to one before the backward is an error and not a wrong gradient.
-        tensors = (c if isinstance(c, Tensor) else None for c in constants)
-        ctx.save_for_backward(model_output, x_start, noise, gradient, *tensors)
-        ctx.constants = tuple(None if isinstance(c, Tensor) else c for c in constants)
-        ctx.choices = stream, target, reduction
+        ctx.save_for_backward(gradient, model_output, x_start, noise, *[c for c in constants if isinstance(c, Tensor)])
+        ctx.constants, ctx.choices = constants, choices
         ctx.set_materialize_grads(False)
         return loss
 
     @staticmethod
     def backward(ctx, grad_loss):
         if grad_loss is None:
-            return (None,) * 10
-        m, x_start, noise, gradient, *tensors = ctx.saved_tensors
-        alpha, sigma, weight, seeds = (
-            constant if tensor is None else tensor for tensor, constant in zip(tensors, ctx.constants, strict=True)
+            return (None,) * 5
+        gradient, m, x_start, noise, *_ = ctx.saved_tensors
+        needs = ctx.needs_input_grad[:3]
+        if needs == (True, False, False) and not torch.is_grad_enabled() and grad_loss.dim() == 0:
+            plain = registry.is_unobserved() and not registry.is_batched(grad_loss)
+            if plain and grad_loss.item() == 1.0:
+                return gradient, None, None, None, None
+        alpha, sigma, weight, seeds = ctx.constants
+        alpha, sigma = (
+            _check.per_sample("diffusion_loss", "a constant", v, m, "model_output").detach() for v in (alpha, sigma)
         )
-        needs = ctx.needs_input_grad
-        only_m = needs[0] and not (needs[1] or needs[5])
-        only_m = only_m and not torch.is_grad_enabled() and grad_loss.dim() == 0
-        if only_m and registry.is_unobserved() and not registry.is_batched(grad_loss) and float(grad_loss) == 1.0:
-            return gradient, *[None] * 9
-        alpha, sigma, weight = (
-            None if v is None else _check.per_sample("diffusion_loss", "a constant", v, m, "model_output")
-            for v in (alpha, sigma, weight)
-        )
+        if isinstance(weight, str):
+            weight = loss_weight(alpha, sigma, weight, target=ctx.choices[1])
+        elif weight is not None:
+            weight = _check.per_sample("diffusion_loss", "a constant", weight, m, "model_output").detach()
         if seeds is not None:
             seeds = as_seeds("diffusion_loss", seeds, m.shape[0], m.device)
         inputs = m, x_start, alpha, sigma, weight, noise, seeds
-        grads = _gradients(grad_loss, inputs, ctx.choices, gradient, (needs[0], needs[1], needs[5]))
-        return grads[0], grads[1], None, None, None, grads[2], *[None] * 4
+        return *_gradients(grad_loss, inputs, ctx.choices, gradient, needs), None, None
+
+
+_apply_direct = registry.direct_apply(_DirectLoss)
 
 
 def _outputs(m: Tensor, reduction: str, with_gradient: bool) -> tuple[Tensor, Tensor]:
@@ -200,7 +204,7 @@ def _launch(
         m.data_ptr(), DTYPE_CODES[m.dtype], x_start.data_ptr(), DTYPE_CODES[x_start.dtype],
         batch, m.numel() // batch if batch else 0, channels,
         alpha.data_ptr(), sigma.data_ptr(), _check.pointer(weight), _check.pointer(noise), seeds_pointer, seed, stream,
-        TARGETS.index(target), REDUCTIONS.index(reduction), loss.data_ptr(),
+        _TARGET_CODES[target], _REDUCTION_CODES[reduction], loss.data_ptr(),
         gradient.data_ptr() if with_gradient else 0, *workspace,
     )  # fmt: skip
     return loss, gradient
