@@ -78,7 +78,7 @@ def cases(device: torch.device, quick: bool = False) -> Iterator[Case]:
     for step in steps.ALL:
         for shape in QUICK if quick else SHAPES:
             for dtype in (torch.float32,) if quick else DTYPES:
-                # bfloat16 and the further solvers at half of the shapes keep a full run under half an hour.
+                # bfloat16 and the further solvers at half of the shapes keep the suite short.
                 if not quick and SHAPES.index(shape) % 2 == 0 and (dtype != torch.float32 or step.secondary):
                     continue
                 if quick and step.secondary and shape != QUICK[-1]:
