@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TextIO
+from typing import Any, TextIO
 
 from genfast.bench.goals import Outcome
 from genfast.bench.record import FAILED, OK, UNAVAILABLE, Record
@@ -111,24 +111,32 @@ def markdown(header: Sequence[str], body: Iterable[Sequence[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def each(values: Iterable[str]) -> str:
+def _each(values: Iterable[str]) -> str:
     """What occurs in ``values``, of which there must be one, in words: "a, b and c"."""
     *first, last = dict.fromkeys(values)
     return f"{', '.join(first)} and {last}" if first else last
 
 
+def made_with(lines: Sequence[Any], *, by: str = "") -> str:
+    """Where, with what and when records of any kind were made; of those that differ in one of these, each.
+
+    ``by`` stands behind the threads.
+    """
+    threads = _each(f"{line.threads} thread{'s' if line.threads != 1 else ''}" for line in lines)
+    commits = [line.commit for line in lines if line.commit]
+    built = f", commit {_each(commits)}" if commits else ""
+    return (
+        f"{_each(line.device for line in lines)}, {threads}{by}, torch {_each(line.torch for line in lines)}, genfast"
+        f" {_each(line.genfast for line in lines)}{built}, {_each(line.date[:10] for line in lines)}"
+    )
+
+
 def machine_line(records: Sequence[Record]) -> str:
-    """Where, with what and when; of records that differ in one of these, each."""
+    """:func:`made_with` of records, with their instruction sets and backends."""
     if not records:
         return ""
-    threads = each(f"{r.threads} thread{'s' if r.threads != 1 else ''}" for r in records)
-    commits = [r.commit for r in records if r.commit]
-    built = f", commit {each(commits)}" if commits else ""
-    return (
-        f"{each(r.device for r in records)}, {threads}, {each(r.isa for r in records)}, backend"
-        f" {each(r.backend for r in records)}, torch {each(r.torch for r in records)}, genfast"
-        f" {each(r.genfast for r in records)}{built}, {each(r.date[:10] for r in records)}"
-    )
+    by = f", {_each(r.isa for r in records)}, backend {_each(r.backend for r in records)}"
+    return made_with(records, by=by)
 
 
 def print_table(title: str, header: Sequence[str], body: Sequence[Sequence[str]], file: TextIO | None = None) -> None:

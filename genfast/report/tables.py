@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from genfast.bench.report import each, markdown
+from genfast.bench.report import made_with, markdown
 from genfast.report.result import REAL, Line, Result, StepTimes
 from genfast.training.judge import Verdict
 
@@ -67,17 +67,6 @@ def twins(lines: Sequence[Line]) -> list[tuple[str, ...]]:
     return found
 
 
-def where(lines: Sequence[Line]) -> str:
-    """With what and when they were made; of lines that differ in one of these, each."""
-    threads = each(f"{line.threads} thread{'s' if line.threads != 1 else ''}" for line in lines)
-    commits = [line.commit for line in lines if line.commit]
-    built = f", commit {each(commits)}" if commits else ""
-    return (
-        f"{each(line.device for line in lines)}, {threads}, torch {each(line.torch for line in lines)}, genfast"
-        f" {each(line.genfast for line in lines)}{built}, {each(line.date[:10] for line in lines)}"
-    )
-
-
 NOTE = (
     "Real digits: those that the classifier has not seen; their distances are those between two halves of the real "
     "digits. FID, KID, precision and recall are in the classifier's features."
@@ -88,6 +77,6 @@ def document(real: tuple[str, ...] | None, lines: Sequence[Line]) -> str:
     """Both tables in Markdown."""
     first = {r.name: r for r in reversed(lines) if isinstance(r, Result) and r.fused}
     body = [*([] if real is None else [real]), *(row(r) for r in reversed(first.values()))]
-    text = markdown(HEADER, body) + f"\n{NOTE} {where(lines)}.\n"
+    text = markdown(HEADER, body) + f"\n{NOTE} {made_with(lines)}.\n"
     both = twins(lines)
     return text + (f"\n{markdown(TWINS_HEADER, both)}" if both else "")
