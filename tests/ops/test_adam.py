@@ -53,6 +53,16 @@ def test_updates_are_those_of_pytorch(limit: float | None, decay: float) -> None
     torch.testing.assert_close(kept["exp_avg"].double(), theirs.state[other[0]]["exp_avg"], rtol=1e-5, atol=1e-9)
 
 
+def test_an_average_without_decay_is_the_weights() -> None:
+    model = network()
+    # Far steps: the difference of two weights is no float.
+    optimizer, mean = adam(model, 0.1, (0.9, 0.999), weight_decay=9.9), EMA(model, 0.0)
+    for step in range(3):
+        set_gradients(model, step)
+        assert optimizer.advance(None, mean.weights, mean.toward) is not None
+        assert all(torch.equal(a, p) for a, p in zip(mean.weights, model.parameters(), strict=True))
+
+
 def test_steps_of_both_kinds_mix() -> None:
     """What one leaves behind the other goes on with."""
     model, other = network(), network()

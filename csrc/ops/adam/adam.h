@@ -50,7 +50,11 @@ struct AdamUpdate {
     const auto denominator = S::sqrt(second) * n.root + n.eps;
     weight = w * n.shrink - S::divide(first * n.size, denominator);
   }
-  GENFAST_HD typename S::F average(const AdamNumbers& n, typename S::F a) const { return a + (weight - a) * n.toward; }
+  // As PyTorch's lerp, so that all the way leads to the weight itself.
+  GENFAST_HD typename S::F average(const AdamNumbers& n, typename S::F a) const {
+    const auto way = weight - a;
+    return n.toward < 0.5f ? a + way * n.toward : weight - way * (1.0f - n.toward);
+  }
 };
 
 GENFAST_CPU_KERNEL(adam, Adam)

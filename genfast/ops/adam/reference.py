@@ -32,4 +32,4 @@ def adam(
     v = second * n.beta2 + g * (1 - n.beta2) * g
     denominator = v.sqrt() * (1 / math.sqrt(1 - n.beta2**n.t)) + n.eps
     w = weight * (1 - n.lr * n.decay) - m * (n.lr / (1 - n.beta1**n.t)) / denominator
-    return w, m, v, average + (w - average) * n.toward
+    return w, m, v, average.lerp(w, n.toward)

@@ -31,7 +31,8 @@ def adam_kernel(
     tl.store(new_weight + at, w, mask=mask)
     tl.store(new_first + at, m, mask=mask)
     tl.store(new_second + at, v, mask=mask)
-    tl.store(new_average + at, a + (w - a) * tl.load(numbers + 9), mask=mask)
+    toward = tl.load(numbers + 9)
+    tl.store(new_average + at, tl.where(toward < 0.5, a + (w - a) * toward, w - (w - a) * (1.0 - toward)), mask=mask)
 
 
 def launch(inputs: list[Tensor], outputs: list[Tensor], n: Numbers) -> None:
