@@ -40,7 +40,8 @@ class Choice:
         key: the problem.
         name: the candidate that computes it.
         source: "measured", "loaded", "rule" (not worth measuring, or switched off), or "disturbed": times did not
-            repeat, because other processes ran, and so the rule decided among the candidates that are right.
+            repeat, because other processes ran, and so the rule decided among the candidates that are right and
+            were not far behind.
         times: microseconds per candidate that was measured.
         errors: per candidate, its largest error against float64, in eager PyTorch's.
         refused: per candidate that was not taken into account, the reason.

@@ -159,10 +159,16 @@ def test_time_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert slow.runs <= 2 + 1
 
 
-def test_times_that_do_not_repeat_decide_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with_candidates(monkeypatch, Slow(), Fake("guessed", speed=1.5), Fake("lucky"), Fake("wrong", change=unwritten))
-    clock = iter(0.001 * 3**k for k in range(1000))
-    monkeypatch.setattr(Runner, "time", lambda self: 1e-6 if self.candidate.name == "lucky" else next(clock))
+def test_times_that_do_not_repeat_decide_only_against_what_is_far_behind(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    favoured = Fake("far behind", speed=2.0)
+    with_candidates(
+        monkeypatch, Slow(), favoured, Fake("guessed", speed=1.5), Fake("lucky"), Fake("wrong", change=unwritten)
+    )
+    clock = iter(0.001 * 1.3**k for k in range(1000))
+    fixed = {"lucky": 0.001, "guessed": 0.0012, "far behind": 0.004}
+    monkeypatch.setattr(Runner, "time", lambda self: fixed.get(self.candidate.name) or next(clock))
     call()
     (choice,) = tuning.choices()
     assert (choice.name, choice.source) == ("guessed", "disturbed")

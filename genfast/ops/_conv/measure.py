@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 
@@ -245,7 +246,9 @@ def measure(key: str, problem: Problem, epilogue: Epilogue, able: list[Candidate
     if settled:
         name = best if times[best] <= _MARGIN * times[eager] else eager
     else:
-        name = max((c for c in able if c.name in times), key=lambda c: c.speed(problem)).name
+        # Other processes only ever add to a time: what is far behind at its best is not the one to take.
+        near = [c for c in able if times.get(c.name, math.inf) <= _HOPELESS * times[best]]
+        name = max(near, key=lambda c: c.speed(problem)).name
     microseconds = {n: round(t * 1e6, 2) for n, t in times.items()}
     source = "measured" if settled else "disturbed"
     return Choice(key, name, source, microseconds, errors, refused, round(time.perf_counter() - start, 4))
