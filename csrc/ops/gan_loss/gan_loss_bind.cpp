@@ -46,15 +46,18 @@ static PyObject* gradient_of(PyObject* logits, bool wanted, DType dtype, PyObjec
   return made.release().ptr();
 }
 
-// (real, fake, weight, the real term's form, direction and parameter, the fake term's, pairing, reduction,
-// real_gradient, fake_gradient, shares, torch.float32); gives (loss, and the others as far as wanted, else None).
+// (real, fake, weight, codes, real_gradient, fake_gradient, shares, torch.float32), codes being the real term's form,
+// direction and parameter, the fake term's, pairing and reduction; gives (loss, and the others as far as wanted, else
+// None).
 static PyObject* direct(PyObject* const* args) {
   DirectArguments direct(false);
   GanLoss p{};
   int64_t pairing, reduction;
+  if (!PyTuple_CheckExact(args[3]) || PyTuple_GET_SIZE(args[3]) != 8) return decline();
+  PyObject* const* codes = &PyTuple_GET_ITEM(args[3], 0);
   if (!direct.primary(args[1]) || !direct.beside(args[0], p.real, true, nullptr) ||
-      !direct.per_sample(args[2], p.weight, true) || !term_of(args + 3, p.real_term) ||
-      !term_of(args + 6, p.fake_term) || !direct.integer(args[9], pairing) || !direct.integer(args[10], reduction))
+      !direct.per_sample(args[2], p.weight, true) || !term_of(codes, p.real_term) || !term_of(codes + 3, p.fake_term) ||
+      !direct.integer(codes[6], pairing) || !direct.integer(codes[7], reduction))
     return decline();
   p.pairing = static_cast<Pairing>(pairing);
   p.reduction = static_cast<Reduction>(reduction);
@@ -63,19 +66,17 @@ static PyObject* direct(PyObject* const* args) {
   p.dtype = direct.dtype();
   p.batch = direct.extent().batch;
   p.numel = direct.extent().numel;
-  py::tuple size(p.reduction == Reduction::none ? 1 : 0);
-  if (p.reduction == Reduction::none) size[0] = p.batch;
-  py::object loss = direct.empty(size.ptr());
+  py::object loss = direct.empty_loss(p.reduction == Reduction::none);
   p.loss = static_cast<float*>(direct.memory(loss));
   py::tuple result(4);
   result[0] = std::move(loss);
   for (int k = 0; k < 2; ++k) {
     float*& data = k == 0 ? p.real_gradient : p.fake_gradient;
-    PyObject* made = gradient_of(args[k], args[11 + k] == Py_True, p.dtype, args[14], data);
+    PyObject* made = gradient_of(args[k], args[4 + k] == Py_True, p.dtype, args[7], data);
     result[1 + k] = py::reinterpret_steal<py::object>(made);
   }
   result[3] = py::none();
-  if (args[13] == Py_True) {
+  if (args[6] == Py_True) {
     py::object shares = direct.empty(py::make_tuple(2).ptr());
     p.shares = static_cast<float*>(direct.memory(shares));
     result[3] = std::move(shares);
@@ -90,7 +91,7 @@ static PyObject* direct(PyObject* const* args) {
 static const BindOp bind([](py::module_& m) {
   bind_kernel(m, "gan_loss", arguments, gan_loss_cpu, gan_loss_cuda);
   m.def("gan_loss_workspace", &gan_loss_workspace);
-  bind_direct<direct, 15>(m, "gan_loss_direct");
+  bind_direct<direct, 8>(m, "gan_loss_direct");
 });
 
 }  // namespace genfast::gan_loss_bindings

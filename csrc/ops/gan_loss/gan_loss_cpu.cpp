@@ -37,18 +37,6 @@ int64_t sum_lanes(VI x) {
   return sum;
 }
 
-// x, or 0 in the lanes past the end of a vector in part.
-template <class IO>
-GENFAST_HD VF existing(const IO& io, VF x) {
-  if constexpr (std::is_same_v<IO, Partial>) {
-    VI lane;
-    for (int k = 0; k < kLanes; ++k) lane[k] = k;
-    return Simd::select(lane < static_cast<int32_t>(io.n), x, VF{});
-  } else {
-    return x;
-  }
-}
-
 // body(row, offset, n, sums) for every few vectors of every item; the sums of each row's items, in order.
 template <class Body>
 std::vector<Sums> sum_rows(int64_t rows, int64_t length, Body&& body) {
@@ -67,12 +55,68 @@ std::vector<Sums> sum_rows(int64_t rows, int64_t length, Body&& body) {
   return sums;
 }
 
+// The logits of one side, or of pairs, and where the gradient of their term goes.
+template <class T>
+struct Side {
+  Term term;
+  const T* x;
+  const T* minus;  // or null: `shift` is taken from x
+  float shift;
+  float* gradient;  // or null
+  float* by_minus;  // or null
+  void (*add)(const Side& side, int64_t at, int64_t n, float scale, VF& values, VF& slopes);
+
+  bool plays_part() const { return term.form != Form::none || gradient != nullptr; }
+};
+
+// A term of `n` logits from `at` on. Its form is built in: chosen for every vector anew, it took a fifth of the time.
+template <Form F, class T>
+void add_term(const Side<T>& side, int64_t at, int64_t n, float scale, VF& values, VF& slopes) {
+  const Term term{F, side.term.direction, side.term.parameter};
+  float *gradient = side.gradient, *by_minus = side.by_minus;
+  VF value_sum = values, slope_sum = slopes;
+  for_each_vector(n, false, [&](int64_t i, auto io) GENFAST_INLINE_LAMBDA {
+    VF value{}, slope{};
+    if constexpr (F != Form::none) {
+      const VF less = side.minus != nullptr ? io.load(side.minus + at + i) : Simd::splat(side.shift);
+      term_at<Simd>(term, io.load(side.x + at + i) - less, value, slope);
+      value_sum += io.existing(value);
+      slope_sum += io.existing(slope);
+    }
+    slope = slope * scale;
+    if (gradient != nullptr) io.store(gradient + at + i, slope);
+    if (by_minus != nullptr) io.store(by_minus + at + i, -slope);
+  });
+  values = value_sum, slopes = slope_sum;
+}
+
+template <class T>
+Side<T> side_of(const Term& term, const T* x, const T* minus, double shift, float* gradient, float* by_minus) {
+  Side<T> side{term, x, minus, static_cast<float>(shift), gradient, by_minus, add_term<Form::none, T>};
+  if (term.form == Form::logistic) side.add = add_term<Form::logistic, T>;
+  if (term.form == Form::saturating) side.add = add_term<Form::saturating, T>;
+  if (term.form == Form::hinge) side.add = add_term<Form::hinge, T>;
+  if (term.form == Form::linear) side.add = add_term<Form::linear, T>;
+  if (term.form == Form::square) side.add = add_term<Form::square, T>;
+  return side;
+}
+
+// How many of n numbers times `sign` are above 0.
+template <class T>
+int64_t count_above(const T* x, int64_t n, float sign) {
+  VI count{};
+  for_each_vector(n, false, [&](int64_t i, auto io) GENFAST_INLINE_LAMBDA {
+    count -= (VI)(io.existing(io.load(x + i) * sign) > 0.0f);
+  });
+  return sum_lanes(count);
+}
+
 template <class T>
 void run(const GanLoss& p) {
   const T* const real = static_cast<const T*>(p.real);
   const T* const fake = static_cast<const T*>(p.fake);
   const int64_t rows = p.rows(), length = p.length(), total = p.total();
-  const bool average = p.pairing == Pairing::average;
+  const bool average = p.pairing == Pairing::average, paired = p.pairing == Pairing::paired;
   Sums mean;
   if (average) {
     const std::vector<Sums> sums = sum_rows(1, total, [&](int64_t, int64_t at, int64_t n, Sums& sum) {
@@ -88,32 +132,25 @@ void run(const GanLoss& p) {
     mean.real /= static_cast<double>(total);
     mean.fake /= static_cast<double>(total);
   }
-  const float real_mean = static_cast<float>(mean.real), fake_mean = static_cast<float>(mean.fake);
+  const Side<T> of_real =
+      side_of<T>(p.real_term, real, nullptr, mean.fake, paired ? nullptr : p.real_gradient, nullptr);
+  const Side<T> of_fake = side_of<T>(p.fake_term, fake, paired ? real : nullptr, mean.real, p.fake_gradient,
+                                     paired ? p.real_gradient : nullptr);
   const float share = static_cast<float>(p.share());
-  const bool has_real = p.reads_real();
+  const bool counts = p.shares != nullptr, has_real = p.reads_real();
   const std::vector<Sums> sums = sum_rows(rows, length, [&](int64_t row, int64_t at, int64_t n, Sums& sum) {
     const float weight = p.weight_of(row), scale = weight * share;
     VF values{}, reals{}, fakes{};
-    VI above{}, below{};
-    for_each_vector(n, false, [&](int64_t i, auto io) GENFAST_INLINE_LAMBDA {
-      const VF r = has_real ? io.load(real + at + i) : VF{}, f = io.load(fake + at + i);
-      VF value, real_slope, fake_slope;
-      terms_at<Simd>(p.real_term, p.fake_term, p.pairing, r, f, real_mean, fake_mean, value, real_slope, fake_slope);
-      values += existing(io, value);
-      above -= (VI)(r > 0.0f);
-      below -= (VI)(f < 0.0f);
-      if (average) {
-        reals += existing(io, real_slope);
-        fakes += existing(io, fake_slope);
-      }
-      if (p.real_gradient != nullptr) io.store(p.real_gradient + at + i, real_slope * scale);
-      if (p.fake_gradient != nullptr) io.store(p.fake_gradient + at + i, fake_slope * scale);
-    });
+    if (of_real.plays_part()) of_real.add(of_real, at, n, scale, values, reals);
+    of_fake.add(of_fake, at, n, scale, values, fakes);
     sum.value += sum_lanes(values);
-    sum.above += sum_lanes(above);
-    sum.below += sum_lanes(below);
-    sum.real += sum_lanes(reals) * weight;
-    sum.fake += sum_lanes(fakes) * weight;
+    if (average) {
+      sum.real += sum_lanes(reals) * weight;
+      sum.fake += sum_lanes(fakes) * weight;
+    }
+    if (!counts) return;
+    if (has_real) sum.above += count_above(real + at, n, 1.0f);
+    sum.below += count_above(fake + at, n, -1.0f);
   });
 
   Sums all;

@@ -14,6 +14,7 @@ from genfast import registry
 from genfast.ops import _check
 from genfast.ops.diffusion_loss.reference import REDUCTIONS
 from genfast.ops.gan_loss import direct
+from genfast.ops.gan_loss.direct import Plan
 from genfast.ops.gan_loss.op import OP, Options
 from genfast.ops.gan_loss.terms import KINDS, SIDES, reads_real
 
@@ -108,26 +109,26 @@ def gan_loss(
     choices = kind, side, label_smoothing, targets, reduction
     try:
         # A cache is nothing to trace through.
-        options = (_options if torch.compiler.is_compiling() else _known_options)(*choices)
+        plan = (_plan if torch.compiler.is_compiling() else _known_plan)(*choices)
     except TypeError:  # perhaps of the cache, by what cannot be its key; then this says what is wrong
-        options = _options(*choices)
+        plan = _plan(*choices)
     if backward is False:
-        loss, right = _loss(logits_real, logits_fake, weight, options, shares)
+        loss, right = _loss(logits_real, logits_fake, weight, plan, shares)
     else:
-        loss, right = _loss_and_backward(logits_real, logits_fake, weight, options, shares, backward)
+        loss, right = _loss_and_backward(logits_real, logits_fake, weight, plan, shares, backward)
     if not shares:
         return loss
     return GanLoss(loss, None if logits_real is None else right[0], right[1])
 
 
-def _loss(real: Any, fake: Any, weight: Any, options: Options, shares: bool) -> tuple[Tensor, Any]:
+def _loss(real: Any, fake: Any, weight: Any, plan: Plan, shares: bool) -> tuple[Tensor, Any]:
     """The loss of all scales, and the shares of their logits."""
     if isinstance(fake, Tensor):
-        found = direct.loss(real, fake, weight, options, shares)
+        found = direct.loss(real, fake, weight, plan, shares)
         if found is not None:
             return found
-    reals, fakes = _scales(real, fake, options)
-    return _total([_one(r, f, weight, options, shares) for r, f in zip(reals, fakes, strict=True)], fakes, shares)
+    reals, fakes = _scales(real, fake, plan.options)
+    return _total([_one(r, f, weight, plan, shares) for r, f in zip(reals, fakes, strict=True)], fakes, shares)
 
 
 def _total(each: list[tuple[Tensor, Any]], fakes: Sequence[Tensor], shares: bool) -> tuple[Tensor, Any]:
@@ -144,15 +145,15 @@ def _total(each: list[tuple[Tensor, Any]], fakes: Sequence[Tensor], shares: bool
 
 
 def _loss_and_backward(
-    real: Any, fake: Any, weight: Any, options: Options, shares: bool, backward: Any
+    real: Any, fake: Any, weight: Any, plan: Plan, shares: bool, backward: Any
 ) -> tuple[Tensor, Any]:
     """:func:`_loss` without a graph, which the backward pass has freed."""
-    scale = _gradient_scale(backward, options.reduction)
-    reals, fakes = ((real,), (fake,)) if isinstance(fake, Tensor) else _scales(real, fake, options)
-    each = direct.backward(reals, fakes, weight, options, shares, scale)
+    scale = _gradient_scale(backward, plan.options.reduction)
+    reals, fakes = ((real,), (fake,)) if isinstance(fake, Tensor) else _scales(real, fake, plan.options)
+    each = direct.backward(reals, fakes, weight, plan, shares, scale)
     if each is not None:
         return _total(each, fakes, shares)
-    loss, right = _loss(real, fake, weight, options, shares)
+    loss, right = _loss(real, fake, weight, plan, shares)
     if not loss.requires_grad:
         raise ValueError("gan_loss: backward needs logits that require a gradient, got none that the loss depends on")
     loss.backward(None if scale == 1.0 else torch.full_like(loss, scale))
@@ -172,16 +173,16 @@ def _gradient_scale(backward: Any, reduction: str) -> float:
     return float(backward)
 
 
-def _options(kind: str, side: str, label_smoothing: Any, targets: Any, reduction: str) -> Options:
-    """The options that make the formula, checked."""
+def _plan(kind: str, side: str, label_smoothing: Any, targets: Any, reduction: str) -> Plan:
+    """The options, checked."""
     name = "gan_loss"
     _check.choice(name, "kind", kind, KINDS)
     _check.choice(name, "side", side, SIDES)
     _check.choice(name, "reduction", reduction, REDUCTIONS)
-    return Options(kind, side, _smoothing(label_smoothing, kind), *_targets(targets, kind), reduction)
+    return Plan.of(Options(kind, side, _smoothing(label_smoothing, kind), *_targets(targets, kind), reduction))
 
 
-_known_options = lru_cache(maxsize=256)(_options)
+_known_plan = lru_cache(maxsize=256)(_plan)
 
 
 def _smoothing(value: Any, kind: str) -> float:
@@ -232,26 +233,25 @@ def _scales(real: Any, fake: Any, options: Options) -> tuple[list[Tensor | None]
     return reals, fakes
 
 
-def _wanted(real: object, fake: object, options: Options) -> tuple[bool, bool]:
-    """Which gradients the kernel writes beside the loss. With one loss per sample they are made in the backward."""
-    if options.reduction == "none" or not torch.is_grad_enabled():
+def _wanted(real: Tensor | None, fake: Tensor, plan: Plan) -> tuple[bool, bool]:
+    """Which gradients the kernel writes beside the loss."""
+    if not plan.writes or not torch.is_grad_enabled():
         return False, False
-    return (isinstance(real, Tensor) and real.requires_grad and reads_real(options.kind, options.side)), (
-        isinstance(fake, Tensor) and fake.requires_grad
-    )
+    return real is not None and real.requires_grad and plan.reads_real, fake.requires_grad
 
 
 def _one(
-    real: Tensor | None, fake: Tensor, weight: float | Tensor | None, options: Options, shares: bool
+    real: Tensor | None, fake: Tensor, weight: float | Tensor | None, plan: Plan, shares: bool
 ) -> tuple[Tensor, Tensor]:
     """The loss of one scale, and its shares."""
-    found = direct.loss(real, fake, weight, options, shares)
+    found = direct.loss(real, fake, weight, plan, shares)
     if found is not None:
         return found
+    options = plan.options
     if weight is not None:
         weight = _check.per_sample("gan_loss", "weight", weight, fake, "logits_fake").detach()
-    if not shares and not reads_real(options.kind, options.side):
+    if not shares and not plan.reads_real:
         real = None
-    arguments = (real, fake, weight, *options, *_wanted(real, fake, options))
+    arguments = (real, fake, weight, *options, *_wanted(real, fake, plan))
     loss, _, _, right = OP.run(*arguments) if registry.is_plain(real, fake, weight) else OP.call(*arguments)
     return loss, right
