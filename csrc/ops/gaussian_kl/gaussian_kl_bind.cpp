@@ -10,12 +10,12 @@ static GaussianKL arguments(const PosteriorTuple& inputs, uintptr_t z, uintptr_t
   return p;
 }
 
-// (grad, mu, logvar, noise, seeds, stream, beta, free_bits, reduction); gives (z, kl).
+// (mu, logvar, noise, (seeds, stream, beta, free_bits, reduction)); gives (z, kl).
 static PyObject* direct(PyObject* const* args) {
-  DirectArguments direct(args[0] == Py_True);
+  DirectArguments direct(false);
   GaussianKL p{};
-  if (!direct_posterior(direct, args + 1, p, p.kl)) return decline();
-  py::object z = direct.empty_like(args[1]), kl = direct.empty_loss(p.kl.per_sample);
+  if (!direct_posterior(direct, args, p, p.kl)) return decline();
+  py::object z = direct.empty_like(args[0]), kl = direct.empty_loss(p.kl.per_sample);
   p.z = direct.memory(z);
   p.kl.out = static_cast<float*>(direct.memory(kl));
   {
@@ -28,7 +28,7 @@ static PyObject* direct(PyObject* const* args) {
 static const BindOp bind([](py::module_& m) {
   bind_kernel(m, "gaussian_kl", arguments, gaussian_kl_cpu, gaussian_kl_cuda);
   m.def("loss_workspace", &loss_workspace);
-  bind_direct<direct, 9>(m, "gaussian_kl_direct");
+  bind_direct<direct, 4>(m, "gaussian_kl_direct");
 });
 
 }  // namespace genfast::gaussian_kl_bindings

@@ -28,17 +28,20 @@ P posterior(const PosteriorTuple& t) {
   return p;
 }
 
-// From the Python objects (mu, logvar, noise, seeds, stream, beta, free_bits, reduction) on, with the numbers that the
-// sum of the divergence takes; false where the call must decline.
+// From the Python objects (mu, logvar, noise, (seeds, stream, beta, free_bits, reduction)) on, with the numbers that
+// the sum of the divergence takes; false where the call must decline.
 template <class P>
 bool direct_posterior(DirectArguments& direct, PyObject* const* args, P& p, LossSum& kl) {
   int64_t reduction;
   double beta, free_bits;
+  if (!PyTuple_CheckExact(args[3]) || PyTuple_GET_SIZE(args[3]) != 5) return false;
+  PyObject* const* draw = &PyTuple_GET_ITEM(args[3], 0);
+  PyObject* const seeds = draw[0];
   if (!direct.primary(args[0], &p.mu_pitch) || !direct.beside(args[1], p.logvar, false, nullptr, &p.logvar_pitch) ||
-      !direct.beside(args[2], p.noise, true, nullptr) || (args[2] == Py_None) == (args[3] == Py_None) ||
-      (args[3] != Py_None && !direct.seeds(args[3], p.source)) || !direct.stream(args[4], p.stream) ||
-      !direct.not_negative(args[5], beta) || !direct.not_negative(args[6], free_bits) ||
-      !direct.integer(args[7], reduction))
+      !direct.beside(args[2], p.noise, true, nullptr) || (args[2] == Py_None) == (seeds == Py_None) ||
+      (seeds != Py_None && !direct.seeds(seeds, p.source)) || !direct.stream(draw[1], p.stream) ||
+      !direct.not_negative(draw[2], beta) || !direct.not_negative(draw[3], free_bits) ||
+      !direct.integer(draw[4], reduction))
     return false;
   p.mu = direct.data();
   p.dtype = direct.dtype();

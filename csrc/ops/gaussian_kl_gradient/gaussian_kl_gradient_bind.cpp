@@ -16,17 +16,17 @@ static GaussianKLGradient arguments(const PosteriorTuple& inputs, uintptr_t dz, 
   return p;
 }
 
-// (grad, mu, logvar, noise, seeds, stream, beta, free_bits, reduction, dz, dkl); gives (dmu, dlogvar).
+// (mu, logvar, noise, (seeds, stream, beta, free_bits, reduction), dz, dkl); gives (dmu, dlogvar).
 static PyObject* direct(PyObject* const* args) {
-  DirectArguments direct(args[0] == Py_True);
+  DirectArguments direct(false);
   GaussianKLGradient p{};
   LossSum kl{};
-  if (!direct_posterior(direct, args + 1, p, kl) || !direct.beside(args[9], p.dz, true, nullptr) ||
-      !(kl.per_sample ? direct.per_sample(args[10], p.dkl, true) : direct.scalar(args[10], p.dkl, true)))
+  if (!direct_posterior(direct, args, p, kl) || !direct.beside(args[4], p.dz, true, nullptr) ||
+      !(kl.per_sample ? direct.per_sample(args[5], p.dkl, true) : direct.scalar(args[5], p.dkl, true)))
     return decline();
   p.scale = static_cast<float>(kl.scale);
   p.per_sample = kl.per_sample;
-  py::object dmu = direct.empty_like(args[1]), dlogvar = direct.empty_like(args[1]);
+  py::object dmu = direct.empty_like(args[0]), dlogvar = direct.empty_like(args[0]);
   p.dmu = direct.memory(dmu);
   p.dlogvar = direct.memory(dlogvar);
   {
@@ -38,7 +38,7 @@ static PyObject* direct(PyObject* const* args) {
 
 static const BindOp bind([](py::module_& m) {
   bind_kernel(m, "gaussian_kl_gradient", arguments, gaussian_kl_gradient_cpu, gaussian_kl_gradient_cuda);
-  bind_direct<direct, 11>(m, "gaussian_kl_gradient_direct");
+  bind_direct<direct, 6>(m, "gaussian_kl_gradient_direct");
 });
 
 }  // namespace genfast::gaussian_kl_gradient_bindings

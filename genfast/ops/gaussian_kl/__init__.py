@@ -75,11 +75,11 @@ def gaussian_kl(
     """
     op = "gaussian_kl"
     if registry.takes_direct_calls() and reduction in OVER_BATCH:
-        numbers = stream, beta, free_bits, OVER_BATCH[reduction]
+        draw = seeds, stream, beta, free_bits, OVER_BATCH[reduction]
         if wants_gradient(mu, logvar, noise):
-            found = _apply_direct(mu, logvar, noise, seeds, numbers)
+            found = _apply_direct(mu, logvar, noise, draw)
         else:
-            found = native.gaussian_kl_direct(False, mu, logvar, noise, seeds, *numbers)
+            found = native.gaussian_kl_direct(mu, logvar, noise, draw)
         if found is not None:
             return GaussianKL(*found)
     _check.floating(op, "mu", mu)
@@ -109,35 +109,37 @@ class _DirectKL(torch.autograd.Function):
     """What registered autograd does for the op, with a fraction of its cost on a small tensor."""
 
     @staticmethod
-    def forward(ctx, mu, logvar, noise, seeds, numbers):
-        found = native.gaussian_kl_direct(False, mu, logvar, noise, seeds, *numbers)
+    def forward(ctx, mu, logvar, noise, draw):
+        found = native.gaussian_kl_direct(mu, logvar, noise, draw)
         if found is None:
             return None
-        if isinstance(seeds, Tensor):
-            ctx.save_for_backward(mu, logvar, noise, seeds)
+        seeds = draw[0]
+        if noise is None and not isinstance(seeds, Tensor):
+            ctx.save_for_backward(mu, logvar)
         else:
-            ctx.save_for_backward(mu, logvar, noise)
-            ctx.seeds = seeds
-        ctx.numbers = numbers
+            ctx.save_for_backward(mu, logvar, noise, seeds if isinstance(seeds, Tensor) else None)
+        ctx.draw = draw
         ctx.set_materialize_grads(False)
         return found
 
     @staticmethod
     def backward(ctx, dz, dkl):
-        mu, logvar, noise, *saved = ctx.saved_tensors
-        seeds = saved[0] if saved else ctx.seeds
+        # As saved tensors, so that writing to one before the backward is an error and not a wrong gradient.
+        mu, logvar, *saved = ctx.saved_tensors
+        noise = saved[0] if saved else None
         if dz is None and dkl is None:
-            return (None,) * 5
-        if not torch.is_grad_enabled() and not ctx.needs_input_grad[2] and registry.takes_direct_calls():
-            found = native.gaussian_kl_gradient_direct(False, mu, logvar, noise, seeds, *ctx.numbers, dz, dkl)
+            return None, None, None, None
+        by_noise = noise is not None and ctx.needs_input_grad[2]
+        if not (torch.is_grad_enabled() or by_noise) and registry.takes_direct_calls():
+            found = native.gaussian_kl_gradient_direct(mu, logvar, noise, ctx.draw, dz, dkl)
             if found is not None:
-                return *found, None, None, None
+                return *found, None, None
+        seeds, stream, beta, free_bits, code = ctx.draw
         if seeds is not None:
             seeds = as_seeds("gaussian_kl", seeds, mu.shape[0], mu.device)
-        stream, beta, free_bits, code = ctx.numbers
         reduction = next(name for name in REDUCTIONS if OVER_BATCH[name] == code)
         inputs = mu, logvar, noise, seeds, stream, float(beta), float(free_bits), reduction
-        return *_gradients(ctx, dz, dkl, inputs), None, None
+        return *_gradients(ctx, dz, dkl, inputs), None
 
 
 _apply_direct = registry.direct_apply(_DirectKL)
