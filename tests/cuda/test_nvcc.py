@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, alone, configure, run_tool
+from builds import ROOT, alone, configure, run_tool
 
 import genfast
 from genfast.backend import native
