@@ -103,6 +103,11 @@ class BaseTrainer(ABC, Generic[R]):
         return False
 
     @property
+    def reason(self) -> str:
+        """Why :attr:`stopped`, as a sentence; empty where it is not."""
+        return ""
+
+    @property
     def finished(self) -> bool:
         """Whether the run has come to its end."""
         return self.stopped or self.step >= self.config.steps

@@ -57,6 +57,8 @@ class Log:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
+        if self._progress and kind is None and self._trainer.reason:
+            print(self._trainer.reason, file=sys.stderr, flush=True)
         self._open.__exit__(kind, error, trace)
 
     def step(self, result: Result) -> None:

@@ -175,6 +175,20 @@ class VAETrainer(BaseTrainer[VAEStep]):
         """Whether the loss on the images kept back has not become better for too long."""
         return self.config.patience is not None and self.misses >= self.config.patience
 
+    @property
+    def reason(self) -> str:
+        if not self.stopped:
+            return ""
+        best = (
+            "was never finite"
+            if self.best_loss is None
+            else f"is still that of step {self.best_step}, {self.best_loss:.4f}"
+        )
+        return (
+            f"stopped early after step {self.step}: the best loss on the images kept back {best}, "
+            f"after {self.misses} more validations (patience)"
+        )
+
     def _step(self, pixels: Tensor, labels: Tensor | None) -> VAEStep:
         config, lr = self.config, self.config.lr_at(self.step)
         seeds = self._seeds(len(pixels))

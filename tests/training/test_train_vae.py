@@ -124,6 +124,15 @@ def test_run_stops_where_it_gains_nothing_and_keeps_its_best_weights(images, tmp
     assert run_vae(images, tmp_path, model=None, config=None, resume=True).step == 6
 
 
+def test_a_run_that_stops_early_says_why_and_says_it_again(images, tmp_path, capsys):
+    config = VAE_QUICK | {"lr": 0.0, "patience": 2, "steps": 50}
+    run_vae(images, tmp_path, config=config, progress=True)
+    first = capsys.readouterr().err
+    assert "stopped early after step 6: the best loss on the images kept back is still that of step 2" in first
+    run_vae(images, tmp_path, model=None, config={"steps": 90}, resume=True, progress=True)
+    assert capsys.readouterr().err.splitlines() == first.splitlines()[-1:]
+
+
 def test_divergence_weight_warms_up(images):
     config = VAETrainingConfig(beta_warmup=3)
     assert [config.beta_share_at(step) for step in (0, 1, 2, 3, 9)] == [0.25, 0.5, 0.75, 1.0, 1.0]
