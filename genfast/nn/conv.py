@@ -57,7 +57,7 @@ class ConvAct2d(FusedLayer, nn.Conv2d):
         if not self.fused:
             return self._plain_epilogue(self._conv_forward(x, self.weight, bias), residual)
         if x.dim() == 3:
-            return self(x.unsqueeze(0), None if residual is None else residual.unsqueeze(0), shift).squeeze(0)
+            return self.forward(x[None], None if residual is None else residual[None], shift).squeeze(0)
         padding: Any = self.padding
         if self.padding_mode != "zeros" or isinstance(padding, str):
             x, padding = self._pad(x)
@@ -113,7 +113,7 @@ class ConvTransposeAct2d(FusedLayer, nn.ConvTranspose2d):
             return self._plain_epilogue(super().forward(x, output_size), residual)
         if x.dim() == 3:
             rest = None if residual is None else residual.unsqueeze(0)
-            return self(x.unsqueeze(0), output_size, residual=rest).squeeze(0)
+            return self.forward(x[None], output_size, residual=rest).squeeze(0)
         padding: Any = self.padding
         output_padding: Any = self.output_padding
         if output_size is not None:

@@ -12,6 +12,7 @@ from genfast.nn._layer import FusedModule
 from genfast.nn.conv import ConvAct2d, ConvTransposeAct2d
 from genfast.nn.linear import LinearAct
 from genfast.nn.norm import BatchNormAct2d, GroupNormAct
+from genfast.ops._check import FLOATING
 
 Activation = tuple[str, float | None]
 
@@ -108,7 +109,14 @@ def _fused(old: nn.Module, act: Activation) -> FusedModule:
         new._parameters[name] = parameter
     for name, buffer in old._buffers.items():
         new._buffers[name] = buffer
+    # What others have set on the object.
+    new.__dict__.update({name: value for name, value in old.__dict__.items() if name not in new.__dict__})
     return new.train(old.training)
+
+
+def _is_taken(module: nn.Module) -> bool:
+    """Whether the ops take its parameters: there are complex ones."""
+    return all(parameter is None or parameter.dtype in FLOATING for parameter in module._parameters.values())
 
 
 def _runs_in_order(module: nn.Module) -> bool:
@@ -126,7 +134,7 @@ def _swap(
         if child is None:
             continue
         path = f"{prefix}{name}"
-        if type(child) not in kinds or _is_observed(child):
+        if type(child) not in kinds or _is_observed(child) or not _is_taken(child):
             yield from _swap(child, f"{path}.", kinds, pairs_only, seen)
             continue
         follower = children[index + 1] if _runs_in_order(parent) and index + 1 < len(children) else None

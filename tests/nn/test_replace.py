@@ -96,6 +96,28 @@ def test_what_something_hangs_on_is_left_alone(model):
     assert model.down[2].act == "linear" and isinstance(model.down[3], nn.LeakyReLU)
 
 
+def test_complex_layers_are_left_alone():
+    model = nn.Sequential(nn.Linear(3, 3, dtype=torch.complex64), nn.Conv2d(2, 2, 1, dtype=torch.complex64))
+    assert accelerate(model) == []
+
+
+def test_what_was_set_on_a_layer_stays():
+    model = nn.Sequential(nn.Conv2d(2, 2, 1), nn.ReLU())
+    model[0].lr_scale = 0.5
+    accelerate(model)
+    assert model[0].lr_scale == 0.5 and model[0].act == "relu"
+
+
+def test_an_image_without_a_batch_calls_the_hooks_once():
+    model = nn.Sequential(nn.Conv2d(2, 2, 1), nn.Tanh(), nn.ConvTranspose2d(2, 2, 2))
+    accelerate(model)
+    calls = []
+    for layer in (model[0], model[2]):
+        layer.register_forward_hook(lambda module, args, out: calls.append(out.dim()))
+    model(torch.randn(2, 5, 5))
+    assert calls == [3, 3]
+
+
 def test_a_sequential_with_a_forward_of_its_own_keeps_its_activation():
     class Odd(nn.Sequential):
         def forward(self, x):
