@@ -199,3 +199,19 @@ def test_threads_see_their_own_weights(layer: Layer, generator: torch.Generator)
     for thread in threads:
         thread.join()
     assert not failures
+
+
+def test_what_another_stream_packs_is_packed_anew_and_a_captured_pack_is_not_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    weight, made = nn.Parameter(torch.ones(4)), []
+
+    def pack(w: Tensor) -> Tensor:
+        made.append(w.clone())
+        return made[-1]
+
+    for stream, count in (((1, 0), 1), ((1, 0), 1), ((2, 0), 2), ((1, 0), 2), (weights._CAPTURED, 3), ((2, 0), 3)):
+        monkeypatch.setattr(weights, "_stream", lambda w, stream=stream: stream)
+        found = weights.packed(weight, "key", pack)
+        assert len(made) == count and torch.equal(found, weight)
+        assert (weights.find(weight, "key") is None) == (stream == weights._CAPTURED)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from genfast.backend import native
+from genfast.backend import current_stream, native
 
 # Some packs depend on the size of x, so a model that runs at many sizes would gather them.
 _MOST_PACKS = 4
@@ -78,23 +78,36 @@ def _new_entry(weight: Tensor, checked: int) -> _Entry:
     return entry
 
 
+_HOST, _CAPTURED = (0, 0), (-1, -1)
+
+
+def _stream(weight: Tensor) -> tuple[int, int]:
+    """The stream that a pack of ``weight`` is made on: on another one it may not be there yet."""
+    if not weight.is_cuda:
+        return _HOST
+    return _CAPTURED if torch.cuda.is_current_stream_capturing() else current_stream(weight.device)
+
+
 def find(weight: Tensor, key: Hashable) -> Tensor | None:
     """What :func:`packed` returned for ``key``, if the weight is unchanged."""
     entry = _entries.get(id(weight))
-    return entry.packs.get(key) if entry is not None and entry.holds(weight) else None
+    return entry.packs.get((key, _stream(weight))) if entry is not None and entry.holds(weight) else None
 
 
 def packed(weight: Tensor, key: Hashable, pack: Callable[[Tensor], Tensor], checked: int = 0) -> Tensor:
     """``pack(weight)``, or what it returned for ``key`` before, if the weight is unchanged.
 
     Inference tensors do not count their changes, so theirs are packed anew every time, as are those of views with gaps.
+    A CUDA graph packs at every replay: its weight may have changed since it was captured.
 
     Args:
         checked: bytes of the weight that may be read at each call to find changes which PyTorch does not count.
     """
     with torch.no_grad():
-        if not _is_countable(weight):
+        stream = _stream(weight)
+        if not _is_countable(weight) or stream == _CAPTURED:
             return pack(weight)
+        key = key, stream
         entry = _entry(weight)
         if entry is not None and key in entry.packs:
             return entry.packs[key]
