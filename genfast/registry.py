@@ -22,6 +22,7 @@ _functorch_level = torch._C._functorch.peek_interpreter_stack
 _profiling = torch.autograd._profiler_enabled
 _grad_enabled = torch.is_grad_enabled
 _plain_types = (Tensor, torch.nn.Parameter)
+_DERIVATIVES = (torch._C._functorch.TransformType.Grad, torch._C._functorch.TransformType.Jvp)
 is_batched: Callable[[Tensor], bool] = torch._C._functorch.is_legacy_batchedtensor
 """Whether a tensor is one of those that ``is_grads_batched`` makes, whose values lie at no address."""
 
@@ -48,6 +49,12 @@ def direct_apply(function: type[torch.autograd.Function]) -> Callable[..., Any]:
     """``function.apply`` for calls that :func:`is_unobserved` lets pass: without what it does for functorch, which
     takes microseconds."""
     return super(torch.autograd.Function, function).apply  # type: ignore[misc]
+
+
+def is_differentiated() -> bool:
+    """Whether torch.func takes derivatives of what runs, which those that PyTorch registers for ops refuse."""
+    levels = torch._C._functorch.get_interpreter_stack() if _functorch_level() is not None else None
+    return any(level.key() in _DERIVATIVES for level in levels or ())
 
 
 def is_plain(*arguments: object) -> bool:
@@ -143,13 +150,22 @@ class Op:
         return self.implementations[name](*args)
 
     def call(self, *args: Any) -> Any:
-        """Call the op through PyTorch's dispatcher, which would drop a forward-mode derivative without a word."""
-        if not _is_compiling() and forward_ad._current_level >= 0:
-            for argument in args:
-                for value in argument if isinstance(argument, list) else (argument,):
-                    if isinstance(value, Tensor) and forward_ad.unpack_dual(value).tangent is not None:
-                        raise NotImplementedError(f"{self.name}: has no forward-mode derivative, only backward")
+        """Call the op through PyTorch's dispatcher, which would drop a forward-mode derivative without a word.
+
+        Inside the derivatives of torch.func it is plain PyTorch.
+        """
+        if not _is_compiling():
+            if is_differentiated():
+                return self.implementations["reference"](*args)
+            if forward_ad._current_level >= 0:
+                self._refuse_tangents(args)
         return self.overload(*args)
+
+    def _refuse_tangents(self, args: tuple[Any, ...]) -> None:
+        for argument in args:
+            for value in argument if isinstance(argument, list) else (argument,):
+                if isinstance(value, Tensor) and forward_ad.unpack_dual(value).tangent is not None:
+                    raise NotImplementedError(f"{self.name}: has no forward-mode derivative, only backward")
 
 
 ops: dict[str, Op] = {}

@@ -109,6 +109,24 @@ def test_compiles_whole(op: Op, sample: Sample) -> None:
 
 
 @pytest.mark.parametrize(("op", "sample"), float32_samples())
+def test_derivatives_of_torch_func(op: Op, sample: Sample, generator: torch.Generator) -> None:
+    index = next((i for i in op.differentiable if isinstance(sample.args[i], torch.Tensor)), None)
+    if index is None:
+        return
+
+    def loss(t: torch.Tensor) -> torch.Tensor:
+        first, *_ = proof.results(op.call(*sample.args[:index], t, *sample.args[index + 1 :]))
+        return first.float().square().sum()
+
+    t = sample.args[index].clone().requires_grad_()
+    (wanted,) = torch.autograd.grad(loss(t), t)
+    direction = torch.randn(t.shape, generator=generator).to(t.dtype)
+    torch.testing.assert_close(torch.func.grad(loss)(t.detach()), wanted, rtol=1e-3, atol=1e-4)
+    _, along = torch.func.jvp(loss, (t.detach(),), (direction,))
+    torch.testing.assert_close(along, (wanted * direction).sum(), rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize(("op", "sample"), float32_samples())
 def test_under_inference_mode_and_autocast(op: Op, sample: Sample) -> None:
     eager = proof.results(op.run(*sample.args))
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):

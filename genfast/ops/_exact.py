@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from genfast.registry import is_differentiated
+
 _MASK32 = 0xFFFFFFFF
 
 
@@ -24,7 +26,12 @@ def fma(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     bits = total.contiguous().view(torch.int64)
     inexact = torch.isfinite(total) & (error != 0) & ((bits & 1) == 0)
     toward = torch.where((error > 0) == (total > 0), 1, -1)
-    return torch.where(inexact, bits + toward, bits).view(torch.float64).float()
+    once = torch.where(inexact, bits + toward, bits).view(torch.float64).float()
+    if not is_differentiated():
+        return once
+    # Bits have no derivative: that of two roundings, with the value of one.
+    twice = a * b + c
+    return torch.where(torch.isfinite(twice), twice + (once - twice).detach(), once)
 
 
 def _mul_hi_lo(constant: int, word: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from genfast.registry import is_differentiated
+
 
 def positions_first(out: Tensor) -> Tensor:
     """``[B, heads, L, D]``, in memory ``[B, L, heads, D]``."""
@@ -16,6 +18,11 @@ def positions_first(out: Tensor) -> Tensor:
 
 def attention(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
     """``softmax(scale q k^T) v`` (Vaswani et al. 2017, equation 1)."""
+    if is_differentiated():
+        # PyTorch's own has neither a forward-mode nor, on every device, a second derivative.
+        wide_q, wide_k, wide_v = (t if t.dtype == torch.float64 else t.float() for t in (q, k, v))
+        out = torch.softmax(scale * (wide_q @ wide_k.mT), dim=-1) @ wide_v
+        return positions_first(out.to(q.dtype))
     return positions_first(F.scaled_dot_product_attention(q, k, v, scale=scale))
 
 
