@@ -49,9 +49,14 @@ def test_same_as_the_cpu(op: Op, sample: Sample) -> None:
     wanted = run(op, sample.args)
     with genfast.backend("cuda"):
         found = run(op, on_gpu(sample.args))
-    for k, (got, want) in enumerate(zip(found, wanted, strict=True)):
-        if op.native_dtypes(*sample.args) and (op.bitwise or k > 0):
-            assert proof.same_bits(got, want), f"output {k}"
+    if not op.native_dtypes(*sample.args):
+        # Plain PyTorch, in float64 as a rule: a GPU takes its sums in another order.
+        for got, want in zip(found, wanted, strict=True):
+            torch.testing.assert_close(got, want, equal_nan=True)
+        return
+    # Of the diffusion loss the gradient repeats, not the sum.
+    first = 0 if op.bitwise else 1 if op.name == "diffusion_loss" else len(found)
+    assert all(proof.same_bits(got, want) for got, want in zip(found[first:], wanted[first:], strict=True))
     proof.check_values(op, sample, found)
 
 

@@ -112,5 +112,5 @@ def test_more_than_two_to_the_31_elements():
     with genfast.backend("triton"):
         got = genfast.normal_noise(size, torch.tensor([7], device="cuda"), device="cuda", dtype=torch.float16)
     words = genfast.normal_noise((1, 2**10), 7)
-    assert_same(got[:, : 2**10], words.half())
+    assert_same(got[0, : 2**10], words[0].half())
     assert got[:, -4096:].isfinite().all() and got[:, -4096:].float().std() > 0.9
