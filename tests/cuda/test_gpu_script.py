@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 import torch
-from conftest import ROOT
+from builds import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,38 @@ def test_children_end_with_their_stage(gpu: ModuleType, tmp_path: Path) -> None:
     assert gpu.run(stage, dict(os.environ), stage.seconds).status == "out of time"
     time.sleep(4)
     assert not alive.exists()
+
+
+def test_shares_of_a_stage_are_added_up(gpu: ModuleType) -> None:
+    code = (
+        "import os; k, n = os.environ['GENFAST_TEST_SHARE'].split('/'); print(f'== {k} passed, {n} skipped in 0.1s ==')"
+    )
+    stage = gpu.Stage("tests", [sys.executable, "-c", code], 20, gpu.counted, shares=3)
+    outcome = gpu.run(stage, dict(os.environ), stage.seconds)
+    assert (outcome.status, outcome.note) == ("ok", "6 passed, 9 skipped")
+    failing = gpu.Stage(
+        "tests", [sys.executable, "-c", f"{code}; raise SystemExit(k == '2')"], 20, gpu.counted, shares=3
+    )
+    assert gpu.run(failing, dict(os.environ), failing.seconds).status == "FAILED (1)"
+
+
+def test_shares_of_the_tests_are_all_of_them(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = []
+    for k in (1, 2, 3):
+        monkeypatch.setenv("GENFAST_TEST_SHARE", f"{k}/3")
+        items = list(range(10))
+        pytestconfig.pluginmanager.get_plugin(str(ROOT / "tests" / "conftest.py")).pytest_collection_modifyitems(items)
+        shares.append(items)
+    assert sorted(k for share in shares for k in share) == list(range(10)) and max(map(len, shares)) == 4
+
+
+def test_sanitizers_run_beside_the_tests(gpu: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu.shutil, "which", lambda name, path=None: f"/bin/{name}")
+    stages = gpu.stages("NVIDIA H200", full=False)
+    assert [[stage.name for stage in group] for group in gpu.groups(stages)] == [
+        ["build"], ["gpu tests", "memcheck", "racecheck"], ["benchmarks"],
+    ]  # fmt: skip
+    assert all(stage.skip is None for stage in stages)
 
 
 def test_finds_the_tests_for_a_gpu(gpu: ModuleType) -> None:
