@@ -184,6 +184,12 @@ def test_quick_suites_are_a_part_of_the_whole(name):
     assert quick and len(quick) < len(whole)
 
 
+def test_quick_suites_for_a_gpu_leave_out_what_compiles_for_minutes():
+    found = [case for name in LAYERS for case in cases(name, torch.device("cuda"), quick=True)]
+    compiled = {(c.op, baseline.name) for c in found for baseline in c.baselines if baseline.compiled}
+    assert compiled == {(op, "compile") for op in {c.op for c in found} - {"model"}}
+
+
 def test_the_overhead_suite_calls_every_op_on_one_small_image():
     found = cases("overhead", CPU)
     ops = {"normal_noise", "uniform_noise", "sampler_step", "add_noise", "diffusion_loss", "conv2d_act"}

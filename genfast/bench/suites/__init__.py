@@ -82,4 +82,11 @@ def cases(name: str, device: torch.device, quick: bool = False) -> list[Case]:
     if kind == "goals":
         parts = [part for one in ([family] if family else goals.FAMILIES) for part in _OF_FAMILY[one]]
         return goals.select((case for part in parts for case in SUITES[part](device, False)), goals.of_family(family))
-    return [case for part in (_ALL if name == "all" else (name,)) for case in SUITES[part](device, quick)]
+    found = [case for part in (_ALL if name == "all" else (name,)) for case in SUITES[part](device, quick)]
+    return [_soon_compiled(case) for case in found] if quick and device.type == "cuda" else found
+
+
+def _soon_compiled(case: Case) -> Case:
+    """A case without the baselines that compile for minutes on a GPU: of autotuned kernels, and of whole networks."""
+    slow = ("compile_max_autotune", "compile_freezing", *(("compile",) if case.op == "model" else ()))
+    return case.only([c.name for c in case.baselines if c.name not in slow])

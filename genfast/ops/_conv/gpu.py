@@ -22,6 +22,13 @@ def by_tap(problem: Problem, weight: Tensor) -> Tensor:
     return weight.reshape(groups, problem.out[1] // groups, weight.shape[1], taps).permute(0, 3, 2, 1)
 
 
+def allows_tf32() -> bool:
+    """Whether float32 operands of convolutions on a GPU may be cut to TF32, as PyTorch lets cuDNN by default."""
+    # Where there are settings per kind of operation, the old one may refuse to be read.
+    settings = getattr(torch.backends.cudnn, "conv", None)
+    return torch.backends.cudnn.allow_tf32 if settings is None else settings.fp32_precision == "tf32"
+
+
 class Cuda(Candidate):
     """Direct kernels with the epilogue in registers, for few output channels, depthwise, and the rest; float32 sums."""
 

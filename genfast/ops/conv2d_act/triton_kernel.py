@@ -16,6 +16,7 @@ from torch import Tensor
 
 from genfast.ops import _triton
 from genfast.ops._activation_triton import finish
+from genfast.ops._conv.gpu import allows_tf32
 from genfast.ops._conv.problem import Epilogue, Problem
 from genfast.ops.bias_act.triton_kernel import numbers
 
@@ -174,12 +175,6 @@ def _units(channels: int) -> tuple[int, int]:
     return channels // align, align
 
 
-def _allows_tf32() -> bool:
-    # Where there are settings per kind of operation, the old one may refuse to be read.
-    settings = getattr(torch.backends.cudnn, "conv", None)
-    return torch.backends.cudnn.allow_tf32 if settings is None else settings.fp32_precision == "tf32"
-
-
 def launch(
     problem: Problem, tile: Tile, x: Tensor, weight: Tensor, out: Tensor, bias: Tensor | None,
     residual: Tensor | None, epilogue: Epilogue,
@@ -212,7 +207,7 @@ def launch_with(
     constants: dict[str, Any] = {"GROUPS": groups}
     for name, (h, w) in {"KERNEL": problem.weight[2:], "DILATION": problem.dilation, **geometry}.items():
         constants |= {f"{name}_H": h, f"{name}_W": w}
-    narrow = x.dtype == torch.float32 and _allows_tf32()
+    narrow = x.dtype == torch.float32 and allows_tf32()
     constants |= {
         "LAST": problem.channels_last, "IN_ALIGN": in_align, "OUT_ALIGN": out_align,
         "FLAT": in_channels // groups < tile.DEPTH, "PRECISION": "tf32" if narrow else "ieee",
