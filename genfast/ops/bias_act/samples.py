@@ -31,6 +31,7 @@ CASES: tuple[tuple[Any, ...], ...] = (
     ((0, 3, 4, 4), F32, None, 1, True, True, "silu", -1.0),
     ((2, 0, 4, 4), F32, None, 1, True, False, "linear", -1.0),
     ((2, 3, 2, 3), F64, None, 1, True, True, "silu", 0.6),
+    ((5,), F64, None, 0, True, True, "tanh", -1.0),
 )
 
 

@@ -133,7 +133,7 @@ def _third(product, x, b, residual, dim, act, alpha, gain, clamp, needs_b):
         bent = reference.slope(z, act, alpha, gain, clamp, 2)
         (third,) = torch.autograd.grad(bent.sum(), z, create_graph=True)
     dx = product.to(third.dtype) * third
-    db = dx.sum([d for d in range(x.dim()) if d != dim]).to(b.dtype) if needs_b else None
+    db = reference.summed(dx, dim).to(b.dtype) if needs_b else None
     return dx.to(x.dtype), db
 
 

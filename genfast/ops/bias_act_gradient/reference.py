@@ -9,6 +9,12 @@ from genfast.ops._activation import TABLE
 from genfast.ops.bias_act.reference import biased
 
 
+def summed(dx: Tensor, dim: int) -> Tensor:
+    """The sum over all dimensions but ``dim``."""
+    # PyTorch takes no dimensions for all of them.
+    return dx.movedim(dim, 0).reshape(dx.shape[dim], dx.numel() // max(dx.shape[dim], 1)).sum(1)
+
+
 def slope(z: Tensor, act: int, alpha: float, gain: float, clamp: float, order: int) -> Tensor:
     """``gain * act'(z)`` (``act''`` for order 2), and 0 where y was clamped."""
     activation = TABLE[act]
@@ -25,5 +31,5 @@ def bias_act_gradient(
     """``dx = dy * slope(x + b + residual)``, and its sum over all dimensions but ``dim``, or an empty tensor."""
     z = biased(x, b, residual, dim)
     dx = dy.to(z.dtype) * slope(z, act, alpha, gain, clamp, order)
-    db = dx.sum([d for d in range(x.dim()) if d != dim]) if with_bias else dx.new_empty(0)
+    db = summed(dx, dim) if with_bias else dx.new_empty(0)
     return dx.to(x.dtype), db

@@ -33,6 +33,7 @@ def samples(generator: torch.Generator) -> Iterator[registry.Sample]:
         ((2, 4, 0, 3), 2, "silu", _F32, _F32, False, True, False, False, 1.0),
         ((2, 4, 3, 3), 2, "silu", _F64, _F64, False, True, True, False, 0.0),
         ((2, 3, 2, 2), 3, "softplus", _F64, _F64, True, True, False, True, 0.0),
+        ((3, 8), 2, "silu", _F64, _F64, False, True, True, False, 0.0),
     ):
         x = normal(*shape) + level
         if last:

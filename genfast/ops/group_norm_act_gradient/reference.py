@@ -27,7 +27,8 @@ def group_norm_act_gradient(
     if offset is not None:
         z = z + over_pixels(offset if offset.dim() == 2 else offset[None], x)
     dz = dy.to(dtype) * TABLE[act].gradient(z, act_param)
-    sums, products = dz.flatten(2).sum(2), (dz * d).flatten(2).sum(2) * rstd
+    sums, products = (t.reshape(batch, channels, -1).sum(2) for t in (dz, dz * d))
+    products = products * rstd
     dx = dz * over_pixels(gain, x)
     if not given:
         count = x[0, 0].numel() * (channels // groups) * (batch if joint else 1)
