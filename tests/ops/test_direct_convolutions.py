@@ -68,7 +68,7 @@ def test_any_convolution(candidate, dtype, channels_last, instruction_set, reque
     torch.manual_seed(draw.getrandbits(32))
     tested = 0
     for geometry, transposed in itertools.product(GEOMETRIES, (False, True)):
-        for _ in range(10 if candidate.name == "direct_filtered" and transposed and geometry[0][0] == 4 else 3):
+        for _ in range(12 if candidate.name == "direct_filtered" and transposed and geometry[0] == (4, 4) else 3):
             few, many = draw.choice((1, 2, 3, 4, 6, 12)), draw.choice((1, 3, 5, 16, 33))
             channels, out_channels = (few, many) if "few_in" in candidate.name else (many, few)
             x = drawn((draw.choice((1, 3)), channels, draw.randint(1, 12), draw.randint(1, 40)), dtype, channels_last)
@@ -96,6 +96,18 @@ def test_any_convolution(candidate, dtype, channels_last, instruction_set, reque
             assert float(error) <= bound, problem
             tested += 1
     assert (tested >= 6) == (ONE_LAYOUT.get(candidate.name, channels_last) == channels_last)
+
+
+@pytest.mark.parametrize("candidate", CANDIDATES[:3], ids=lambda candidate: candidate.name)
+@pytest.mark.parametrize("out_channels", [1, 3])
+def test_more_than_fits_at_once(candidate, out_channels, instruction_set):
+    """Channels of several blocks, rows of several groups, columns of several vectors, and a part of each."""
+    last = ONE_LAYOUT.get(candidate.name, True)
+    x, weight = drawn((2, 130, 37, 70), torch.float32, last), torch.randn(130, out_channels, 4, 4) / 520**0.5
+    wanted = convolved(x, weight, GEOMETRIES[1], True, (1, 0))
+    problem = problem_of(x, weight, wanted, GEOMETRIES[1], True, last, 0, None, None, (1, 0))
+    found = candidate.run(problem, x, candidate.pack(problem, weight), None, None, Epilogue())
+    torch.testing.assert_close(found.double(), wanted, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("candidate", CANDIDATES, ids=lambda candidate: candidate.name)

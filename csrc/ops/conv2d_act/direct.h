@@ -25,10 +25,9 @@ struct DirectConv {
 // phase, kernel rows of the chunk, out_channels].
 GENFAST_CPU_KERNEL(direct_planar_few_out, DirectConv)
 
-// The same, of transposed convolutions with 4 kernel rows, stride 2, padding 1 and dilation 1 down the image, with
-// three quarters of the multiplications. Weights, in float: for even rows of input and for odd ones, for each phase of
-// the output's columns [in_channels, kernel columns of the phase, 2 (-w3, w0; w1, -w2), out_channels], then for each
-// phase [in_channels, kernel columns of the phase, out_channels] (w1 + w3; w2 + w0).
+// Transposed convolutions with 4x4 kernels, stride 2, padding 1 and dilation 1, with nine sixteenths of the
+// multiplications. Weights, in float: g w g^T [6 of columns, 2 of rows, in_channels, 3 of rows, out_channels], with the
+// rows w1 + w3, -w3, w1; w2 + w0, -w2, w0 of g w.
 GENFAST_CPU_KERNEL(direct_filtered, DirectConv)
 
 // At most 4 output channels, channels_last. Weights, in float: [kernel_h, kernel_w, in_channels / 16, out_channels,

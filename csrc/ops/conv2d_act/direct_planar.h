@@ -165,15 +165,6 @@ class PlanarRow {
     }
   }
 
-  // difference = row - before, of rows in one phase.
-  void subtract(const float* row, const float* before, float* difference) const {
-    for (int64_t channel = 0; channel < channels_; ++channel) {
-      const int64_t begin = channel * pitch_ + shift_ + left_;
-      for (int64_t i = begin; i < begin + columns_; i += kLanes)
-        store(difference + i, load(row + i) - load(before + i));
-    }
-  }
-
   // What can be done for fill() of `row` before it is called.
   template <class T>
   NextRow prepare(float* row, const T* x, int64_t stride, bool channels_last) const {

@@ -100,20 +100,25 @@ inline std::vector<ColumnPhase> column_phases(const Axis& axis, const PlanarRow&
   return all;
 }
 
-// f(type, image, begin, end, memory, whether it is the thread's first) for all rows of the output, in parallel.
+// f(type, run, begin, end, memory, whether it is the thread's first) for all rows of `runs` runs, in parallel.
 template <class F>
-void for_rows(const ConvAct& c, int64_t work_per_row, int64_t scratch_size, F&& f) {
-  dispatch_dtype(c.dtype, [&](auto* type) {
-    parallel_for(c.batch * c.out_height, ceil_divide(kThreadWork, work_per_row), [&](int64_t begin, int64_t end) {
+void for_runs(DType dtype, int64_t runs, int64_t rows, int64_t work_per_row, int64_t scratch_size, F&& f) {
+  dispatch_dtype(dtype, [&](auto* type) {
+    parallel_for(runs * rows, ceil_divide(kThreadWork, work_per_row), [&](int64_t begin, int64_t end) {
       float* memory = scratch(scratch_size);
-      for (bool first_image = true; begin < end; first_image = false) {
-        const int64_t image = begin / c.out_height, first = begin % c.out_height,
-                      rows = std::min(end - begin, c.out_height - first);
-        f(type, image, first, first + rows, memory, first_image);
-        begin += rows;
+      for (bool first_run = true; begin < end; first_run = false) {
+        const int64_t run = begin / rows, first = begin % rows, count = std::min(end - begin, rows - first);
+        f(type, run, first, first + count, memory, first_run);
+        begin += count;
       }
     });
   });
+}
+
+// The same for all rows of the output's images.
+template <class F>
+void for_rows(const ConvAct& c, int64_t work_per_row, int64_t scratch_size, F&& f) {
+  for_runs(c.dtype, c.batch, c.out_height, work_per_row, scratch_size, f);
 }
 
 }  // namespace genfast::GENFAST_ISA

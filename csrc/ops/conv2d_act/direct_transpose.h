@@ -1,23 +1,9 @@
 // From [columns, channels], as channels_last has a row of an image, to [channels, columns].
 #pragma once
 
-#include "common/simd.h"
+#include "common/rows.h"
 
 namespace genfast::GENFAST_ISA {
-
-// Quads of four floats at p, p + 4 pitch, p + 8 pitch ...: one to every group of four lanes.
-GENFAST_HD VF load_quads(const float* p, int64_t pitch) {
-#if defined(__AVX512F__)
-  __m512 z = _mm512_broadcast_f32x4(_mm_loadu_ps(p));
-  z = _mm512_mask_broadcast_f32x4(z, 0x00F0, _mm_loadu_ps(p + 4 * pitch));
-  z = _mm512_mask_broadcast_f32x4(z, 0x0F00, _mm_loadu_ps(p + 8 * pitch));
-  return _mm512_mask_broadcast_f32x4(z, 0xF000, _mm_loadu_ps(p + 12 * pitch));
-#elif defined(__AVX2__)
-  return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + 4 * pitch), 1);
-#else
-  return load(p);
-#endif
-}
 
 // kLanes columns of `channels` channels, a multiple of 4, of which `kept` are stored, `columns` of each.
 inline void transpose_block(const float* x, int64_t pitch, int64_t channels, int64_t kept, float* to, int64_t to_pitch,

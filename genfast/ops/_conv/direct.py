@@ -16,6 +16,11 @@ _DEPTH = 16  # kDepth
 _LANES = 16
 """A float32 vector of the widest instruction set, and the output channels of the vendor library's blocks."""
 
+_FILTER = torch.tensor(
+    [[0, 1, 0, 1], [0, 0, 0, -1], [0, 1, 0, 0], [1, 0, 1, 0], [0, 0, -1, 0], [1, 0, 0, 0]], dtype=torch.float64
+)
+"""What minimal filtering multiplies with, from the kernel of a transposed convolution (direct.h)."""
+
 
 def _phases(problem: Problem, axis: int) -> tuple[list[list[int]], list[list[int]]]:
     """Which kernel elements each phase of the input, and each phase of the output, sees (direct_geometry.h)."""
@@ -84,7 +89,7 @@ class ChannelsFewOut(_Direct):
 
 
 class Filtered(_Direct):
-    """The transposed 4x4 convolution of generators, stride 2, by minimal filtering of its rows
+    """The transposed 4x4 convolution of generators, stride 2, by minimal filtering of rows and columns
     (csrc/ops/conv2d_act/direct_filtered_cpu.cpp)."""
 
     name = "direct_filtered"
@@ -94,22 +99,16 @@ class Filtered(_Direct):
 
     def supports(self, problem: Problem) -> bool:
         p = problem
-        rows = p.weight[2], p.stride[0], p.padding[0], p.dilation[0]
-        return super().supports(p) and p.transposed and rows == (4, 2, 1, 1) and 2 * p.out[1] <= _MOST_ROWS
+        geometry = p.weight[2:], p.stride, p.padding, p.dilation
+        fits = geometry == ((4, 4), (2, 2), (1, 1), (1, 1)) and p.out[1] <= _MOST_ROWS
+        return super().supports(p) and p.transposed and fits
 
     def speed(self, problem: Problem) -> float:
-        return 0.65 * _LANES / problem.out[1] * _filled(problem.x[3]) if problem.out[1] > 1 else 0.9
+        return 0.9 * _LANES / problem.out[1] * _filled((problem.x[3] + 1) // 2)
 
     def pack(self, problem: Problem, weight: Tensor) -> Tensor:
-        w = weight.detach().float()  # [I, O, 4, kW]
-        w0, w1, w2, w3 = w.unbind(2)
-        parts = []
-        for of_differences, of_rows in (((-w3, w0), w1 + w3), ((w1, -w2), w2 + w0)):
-            both = torch.stack(of_differences, 2)
-            _, columns = _phases(problem, 1)
-            parts += [both[..., of].permute(0, 3, 2, 1).reshape(-1) for of in columns]
-            parts += [of_rows[..., of].permute(0, 2, 1).reshape(-1) for of in columns]
-        return torch.cat(parts)
+        w = torch.einsum("pr,iorc,qc->qpio", _FILTER, weight.detach().double(), _FILTER)
+        return w.unflatten(1, (2, 3)).permute(0, 1, 3, 2, 4).float().reshape(-1)
 
 
 class PlanarFewIn(_Direct):
