@@ -13,8 +13,8 @@ namespace {
 constexpr int64_t kPiece = 4096, kChunk = 16384;
 // Samples of channels_last up to this size are still in the cache when they are read again.
 constexpr int64_t kCachedBytes = 768 << 10;
-// Outputs of this size leave the last cache before the next layer reads them.
-constexpr int64_t kUnread = int64_t{16} << 20;
+// Outputs of this size find no room in the last cache beside what else a network keeps there.
+constexpr int64_t kUnread = int64_t{8} << 20;
 // Two groups of this size fit into the second-level cache beside their results.
 constexpr int64_t kNear = 128 << 10;
 constexpr int64_t kGrain = 8192;
