@@ -95,15 +95,19 @@ def rescale_factors(
 ) -> Tensor:
     """``strength * std(cond) / std(guided) + 1 - strength`` per sample (Lin et al. 2024, eq. 15 and 16).
 
-    1 for samples that are not ``going`` on, whatever the model returns for them.
+    1 for samples that are not ``going`` on, whatever the model returns for them, and for those whose guided output does
+    not vary: one pixel, or one value.
 
     Sample by sample: a reduction over a whole batch may sum in another order for another batch size.
     """
-    if not output.numel():
+    if output.numel() <= len(output):
         return output.new_ones(len(output), dtype=dtype)
     factors = []
     for cond, base, scale, live in zip(output.to(dtype), uncond.to(dtype), scales, going, strict=True):
-        ratio = cond.std() / torch.lerp(base, cond, scale).std() if live else cond.new_ones(())
+        ratio = cond.new_ones(())
+        if live:
+            deviation = torch.lerp(base, cond, scale).std()
+            ratio = torch.where(deviation == 0, ratio, cond.std() / deviation)
         factors.append(strength * ratio + (1 - strength))
     return torch.stack(factors)
 

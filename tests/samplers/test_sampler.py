@@ -109,6 +109,19 @@ def test_guidance_rescale():
     torch.testing.assert_close(image, plain(sampler, 6, denoise, start()))
 
 
+@pytest.mark.parametrize("shape", [(2, 1, 1, 1), (2, 1, 4, 4)])
+def test_guidance_rescale_leaves_what_does_not_vary(shape):
+    def flat(x, t, level):
+        return torch.full_like(x, 0.5) * level.reshape(-1, 1, 1, 1)
+
+    kwargs = {"model_kwargs": {"level": torch.ones(2)}, "uncond_kwargs": {"level": torch.zeros(2)}, "guidance": 3.0}
+    rescaled, guided = (
+        genfast.Sampler("ddim", COSINE, guidance_rescale=strength).sample(flat, shape, steps=4, seeds=3, **kwargs)
+        for strength in (0.7, 0.0)
+    )
+    torch.testing.assert_close(rescaled, guided)
+
+
 def test_static_threshold():
     sampler = genfast.Sampler("ddim", COSINE, clip=0.5)
 
