@@ -270,8 +270,10 @@ def test_divergence_is_one_line(call, network, tmp_path):
 
 def test_missing_packages_are_named(capfd, monkeypatch):
     monkeypatch.setitem(sys.modules, "typer", None)
-    assert main(["info"]) == 1
+    assert main(["samplers"]) == 1
     assert capfd.readouterr().err == ("genfast: the command line needs typer and rich: pip install genfast[cli]\n")
+    assert main(["info"]) == 0
+    assert "backend reference" in capfd.readouterr().out
 
 
 def test_bench_refuses_an_unknown_suite(call):

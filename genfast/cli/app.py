@@ -36,12 +36,9 @@ def run(arguments: list[str] | None) -> int:
 @plainly
 def info() -> None:
     """Print versions, the instruction set in use, CUDA, Triton and threads, and what to do about what is missing."""
-    from genfast.cli.info import advice, facts
+    from genfast.cli.info import show
 
-    for name, value in facts():
-        print(f"{name:<18}{value}")
-    for line in advice():
-        print(f"\n{line}")
+    show()
 
 
 @app.command()

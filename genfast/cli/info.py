@@ -51,6 +51,14 @@ def advice() -> list[str]:
     return todo
 
 
+def show() -> None:
+    """Print both."""
+    for name, value in facts():
+        print(f"{name:<18}{value}")
+    for line in advice():
+        print(f"\n{line}")
+
+
 def _architectures() -> str:
     found = native.cuda_archs()
     return found if isinstance(found, str) else ", ".join(str(arch) for arch in found)
