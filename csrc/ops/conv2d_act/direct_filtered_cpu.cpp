@@ -23,12 +23,13 @@ constexpr int64_t kGroup = 8;  // rows of tiles that are laid out at once: they 
 // elements goes into the next but one, too. Those of one kind follow each other, while it is in the first cache.
 struct ColumnProduct {
   Kind kind;
+  bool after;  // of the next tile
   int weight, to;
   bool twice;
 };
-constexpr ColumnProduct kColumns[] = {{Kind::even, 0, 0, true},     {Kind::before, 1, 0, false},
-                                      {Kind::between, 2, 2, false}, {Kind::between, 4, 1, false},
-                                      {Kind::odd, 3, 1, true},      {Kind::after, 5, 3, false}};
+constexpr ColumnProduct kColumns[] = {{Kind::even, false, 0, 0, true},     {Kind::before, false, 1, 0, false},
+                                      {Kind::before, true, 5, 3, false},   {Kind::between, false, 2, 2, false},
+                                      {Kind::between, false, 4, 1, false}, {Kind::odd, false, 3, 1, true}};
 
 struct Plan {
   const ConvAct& c;
@@ -126,12 +127,15 @@ class Strip {
                               channels,
                               tiles_.pitch(),
                               out,
+                              tiles_.last(2 * row + parity),
+                              plan_.depth,
                               sums_ + row * plan_.sums_row() + (parity * kSide + product.to) * pixel + first * kLanes,
                               ahead(next, 2 * count, part++),
                               plan_.sums_row(),
                               2 * kSide * pixel,
                               product.twice ? 2 * pixel : 0};
-            multiply_tiles_of(std::min<int64_t>(kMostChannels, out - first), std::min(most, count - row))(t);
+            multiply_tiles_of(std::min<int64_t>(kMostChannels, out - first), std::min(most, count - row),
+                              product.after)(t);
           }
   }
 

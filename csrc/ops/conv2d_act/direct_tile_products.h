@@ -1,7 +1,7 @@
 // The products of minimal filtering, with the transformation of rows beside them.
 #pragma once
 
-#include "direct_planar.h"
+#include "direct_tiles.h"
 
 namespace genfast::GENFAST_ISA {
 
@@ -26,13 +26,15 @@ struct TileTerms {
   const float* x;       // of the first of 2 V + 1 rows, kLanes apart
   const float* weight;  // [channels, 3, step]
   int64_t channels, pitch, step;
+  const float* last;  // [2 V + 1, last_pitch]: what lies behind the last lanes
+  int64_t last_pitch;
   float* sums;
   Ahead ahead;
   int64_t row, next, again;  // between rows of tiles, between a tile's pairs of rows, to where sums go twice or 0
 };
 
-// C channels of the output, V rows of tiles.
-template <int C, int V>
+// C channels of the output, V rows of tiles; kAfter: with the lanes of x one back.
+template <int C, int V, bool kAfter>
 void multiply_tiles(const TileTerms& t) {
   VF acc[3][C][V] = {};
   const float *x = t.x, *w = t.weight;
@@ -41,7 +43,10 @@ void multiply_tiles(const TileTerms& t) {
     __builtin_prefetch(t.ahead.x + (channel >> shift) * t.ahead.step + (channel & (t.ahead.run - 1)) * kLine, 0, 2);
     VF row[2 * V + 1];
 #pragma GCC unroll 32
-    for (int r = 0; r < 2 * V + 1; ++r) row[r] = load(x + r * kLanes);
+    for (int r = 0; r < 2 * V + 1; ++r) {
+      row[r] = load(x + r * kLanes);
+      if (kAfter) row[r] = shifted_down(row[r], t.last[r * t.last_pitch + channel]);
+    }
     const auto term = [&](int k, int v) __attribute__((always_inline)) {
       return k == 0 ? row[2 * v + 1] : k == 1 ? row[2 * v + 1] - row[2 * v] : row[2 * v + 2] - row[2 * v + 1];
     };
@@ -81,21 +86,21 @@ void multiply_tiles(const TileTerms& t) {
 using MultiplyTiles = void (*)(const TileTerms&);
 
 template <int C, int... V>
-MultiplyTiles multiply_tile_rows(int64_t rows, std::integer_sequence<int, V...>) {
-  static constexpr MultiplyTiles all[] = {multiply_tiles<C, V + 1>...};
-  return all[rows - 1];
+MultiplyTiles multiply_tile_rows(int64_t rows, bool after, std::integer_sequence<int, V...>) {
+  static constexpr MultiplyTiles all[][2] = {{multiply_tiles<C, V + 1, false>, multiply_tiles<C, V + 1, true>}...};
+  return all[rows - 1][after];
 }
 template <int C>
-MultiplyTiles multiply_tile_rows(int64_t rows) {
-  return multiply_tile_rows<C>(rows, std::make_integer_sequence<int, most_rows(C)>{});
+MultiplyTiles multiply_tile_rows(int64_t rows, bool after) {
+  return multiply_tile_rows<C>(rows, after, std::make_integer_sequence<int, most_rows(C)>{});
 }
-inline MultiplyTiles multiply_tiles_of([[maybe_unused]] int64_t channels, int64_t rows) {
+inline MultiplyTiles multiply_tiles_of([[maybe_unused]] int64_t channels, int64_t rows, bool after) {
 #if defined(__AVX512F__)
-  if (channels == 4) return multiply_tile_rows<4>(rows);
-  if (channels == 3) return multiply_tile_rows<3>(rows);
-  if (channels == 2) return multiply_tile_rows<2>(rows);
+  if (channels == 4) return multiply_tile_rows<4>(rows, after);
+  if (channels == 3) return multiply_tile_rows<3>(rows, after);
+  if (channels == 2) return multiply_tile_rows<2>(rows, after);
 #endif
-  return multiply_tile_rows<1>(rows);
+  return multiply_tile_rows<1>(rows, after);
 }
 
 }  // namespace genfast::GENFAST_ISA

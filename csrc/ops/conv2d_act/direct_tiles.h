@@ -5,9 +5,10 @@
 
 namespace genfast::GENFAST_ISA {
 
-// Of tile a / 2, a even: x[a], x[a + 1], and the differences x[a] - x[a - 1], x[a + 1] - x[a], x[a + 2] - x[a + 1].
-enum class Kind { even, odd, before, between, after };
-constexpr int kKinds = 5;
+// Of tile a / 2, a even: x[a], x[a + 1], and the differences x[a] - x[a - 1] and x[a + 1] - x[a]. The difference after
+// a tile is the one before the next.
+enum class Kind { even, odd, before, between };
+constexpr int kKinds = 4;
 constexpr int kPixels = 2 * kLanes;  // of a vector of tiles
 
 // x, with its lanes one further and `first` before them.
@@ -49,28 +50,39 @@ GENFAST_HD void unzip(VF a, VF b, VF& even, VF& odd) {
 class TileRows {
  public:
   TileRows(float* memory, int64_t channels, int64_t slots)
-      : memory_(memory), channels_(channels), slots_(slots), block_(memory + kKinds * kind_pitch()) {}
+      : memory_(memory),
+        channels_(channels),
+        slots_(slots),
+        last_(memory + kKinds * kind_pitch()),
+        block_(last_ + slots * channels) {}
   int64_t pitch() const { return slots_ * kLanes; }  // of channels
-  int64_t size() const { return kKinds * kind_pitch() + (kPixels + 2) * padded() + kLanes; }
+  int64_t size() const {
+    return (kKinds * kind_pitch() + slots_ * channels_ + (kPixels + 2) * padded() + kLanes + 15) / 16 * 16;
+  }
   const float* at(Kind kind, int64_t slot) const {
     return memory_ + static_cast<int64_t>(kind) * kind_pitch() + slot * kLanes;
   }
+
+  // [slots, channels]: the difference after the last tile.
+  const float* last(int64_t slot) const { return last_ + slot * channels_; }
 
   // Channels [channel, channel + channels) of row `i` of an image, from column `first` on; zeros outside the image.
   template <class T>
   void fill(int64_t slot, const ConvAct& c, int64_t image, int64_t i, int64_t first, int64_t channel,
             int64_t channels) const {
-    float* to = memory_ + slot * kLanes;
+    float *to = memory_ + slot * kLanes, *last = last_ + slot * channels_;
     if (i < 0 || i >= c.in_height) {
-      for (int64_t k = 0; k < channels; ++k) put(to + k * pitch(), VF{}, VF{}, 0, 0);
+      for (int64_t k = 0; k < channels; ++k) put(to + k * pitch(), VF{}, VF{}, 0);
+      std::fill_n(last, channels, 0.0f);
     } else if (c.channels_last) {
       const int64_t pixel = (image * c.in_height + i) * c.in_width + first;
-      turn(to, static_cast<const T*>(c.x) + pixel * c.in_channels + channel, c.in_channels, c.in_width * c.in_channels,
-           c.in_width - first, first > 0, channels);
+      turn(to, last, static_cast<const T*>(c.x) + pixel * c.in_channels + channel, c.in_channels,
+           c.in_width * c.in_channels, c.in_width - first, first > 0, channels);
     } else {
       const int64_t plane = c.in_height * c.in_width;
       const T* x = static_cast<const T*>(c.x) + (image * c.in_channels + channel) * plane + i * c.in_width + first;
-      for (int64_t k = 0; k < channels; ++k, x += plane) split(to + k * pitch(), x, c.in_width - first, first > 0);
+      for (int64_t k = 0; k < channels; ++k, x += plane)
+        split(to + k * pitch(), last + k, x, c.in_width - first, first > 0);
     }
   }
 
@@ -79,35 +91,36 @@ class TileRows {
   int64_t kind_pitch() const { return channels_ * pitch() + 3 * 16; }
   int64_t padded() const { return (channels_ + 3) / 4 * 4; }
 
-  void put(float* to, VF even, VF odd, float left, float right) const {
+  void put(float* to, VF even, VF odd, float left) const {
     const int64_t pitch = kind_pitch();
     store(to, even);
     store(to + pitch, odd);
     store(to + 2 * pitch, even - shifted_up(odd, left));
     store(to + 3 * pitch, odd - even);
-    store(to + 4 * pitch, shifted_down(even, right) - odd);
   }
 
   // A channel of a contiguous image with `columns` columns from x on.
   template <class T>
-  void split(float* to, const T* x, int64_t columns, bool has_left) const {
+  void split(float* to, float* last, const T* x, int64_t columns, bool has_left) const {
     const auto vector = [&](int64_t at) {
       return columns >= at + kLanes ? load(x + at) : columns > at ? load_some(x + at, columns - at) : VF{};
     };
     VF even, odd;
     unzip(vector(0), vector(kLanes), even, odd);
-    put(to, even, odd, has_left ? to_float(x[-1]) : 0, columns > kPixels ? to_float(x[kPixels]) : 0);
+    put(to, even, odd, has_left ? to_float(x[-1]) : 0);
+    const auto element = [&](int64_t at) { return at < columns ? to_float(x[at]) : 0; };
+    *last = element(kPixels) - element(kPixels - 1);
   }
 
   // Some channels of channels_last pixels, `pitch` apart; `below` is the distance to the row that comes next.
   template <class T>
-  void turn(float* to, const T* x, int64_t pitch, int64_t below, int64_t columns, bool has_left,
+  void turn(float* to, float* last, const T* x, int64_t pitch, int64_t below, int64_t columns, bool has_left,
             int64_t channels) const {
     if constexpr (std::is_same_v<T, float>)
       if (columns >= kPixels && channels % 4 == 0) {
         std::fill_n(block_, channels, 0.0f);
         const Pixels p{x, pitch, has_left ? x - pitch : block_, columns > kPixels ? x + kPixels * pitch : block_};
-        return turn(to, p, channels, [&](int64_t k) {
+        return turn(to, last, p, channels, [&](int64_t k) {
           const float* next = x + below + k / 4 % 4 * (kPixels / 4) * pitch + k / 16 * 16;
           for (int j = 0; j < kPixels / 4; ++j) __builtin_prefetch(next + j * pitch);
         });
@@ -115,7 +128,7 @@ class TileRows {
     for (int64_t p = -1; p <= kPixels; ++p)
       copy_pixel(x + p * pitch, p < 0 ? has_left : p < columns, channels, block_ + (p + 1) * padded());
     const float* first = block_ + padded();
-    turn(to, {first, padded(), block_, first + kPixels * padded()}, channels, [](int64_t) {});
+    turn(to, last, {first, padded(), block_, first + kPixels * padded()}, channels, [](int64_t) {});
   }
 
   struct Pixels {
@@ -126,7 +139,7 @@ class TileRows {
 
   // aside(k) before channels [k, k + 4).
   template <class F>
-  void turn(float* to, const Pixels& p, int64_t channels, F&& aside) const {
+  void turn(float* to, float* last, const Pixels& p, int64_t channels, F&& aside) const {
     for (int64_t k = 0; k < channels; k += 4) {
       VF even[4], odd[4];
       for (int j = 0; j < 4; ++j) {
@@ -136,9 +149,9 @@ class TileRows {
       aside(k);
       transpose_quads(even);
       transpose_quads(odd);
-      for (int j = 0; j < 4 && k + j < channels; ++j)
-        put(to + (k + j) * pitch(), even[j], odd[j], p.left[k + j], p.right[k + j]);
+      for (int j = 0; j < 4 && k + j < channels; ++j) put(to + (k + j) * pitch(), even[j], odd[j], p.left[k + j]);
     }
+    for (int64_t k = 0; k < channels; ++k) last[k] = p.right[k] - p.x[(kPixels - 1) * p.pitch + k];
   }
 
   template <class T>
@@ -155,7 +168,7 @@ class TileRows {
 
   float* memory_;
   int64_t channels_, slots_;
-  float* block_;
+  float *last_, *block_;
 };
 
 }  // namespace genfast::GENFAST_ISA
