@@ -10,7 +10,7 @@ from genfast import tuning
 from genfast.backend import forced_backend, native
 from genfast.numerics import current
 from genfast.ops._activation import NAMES
-from genfast.ops._conv import direct, general, gpu, gpu_triton, vendor, winograd
+from genfast.ops._conv import direct, general, gpu, gpu_triton, turned, vendor, winograd
 from genfast.ops._conv.measure import measure
 from genfast.ops._conv.problem import Candidate, Epilogue, Problem
 
@@ -23,7 +23,7 @@ _SMALL = 2e6
 @cache
 def candidates() -> tuple[Candidate, ...]:
     """Every candidate there is, PyTorch's own convolution first."""
-    modules = (vendor, general, winograd, direct, gpu, gpu_triton)
+    modules = (vendor, turned, general, winograd, direct, gpu, gpu_triton)
     return tuple(candidate for module in modules for candidate in module.CANDIDATES)
 
 
