@@ -195,3 +195,11 @@ def find(op: str, act: object) -> Activation:
 def code(op: str, act: object) -> int:
     """The code of a name; ValueError lists the names."""
     return find(op, act).code
+
+
+def finish(z: Tensor, act: int, param: float, gain: float, clamp: float) -> Tensor:
+    """``clamp(act(z) * gain)`` in PyTorch, differentiable, in the dtype of ``z``; a negative ``clamp`` is none."""
+    y = TABLE[act].function(z, param)
+    if gain != 1:
+        y = y * gain
+    return y if clamp < 0 else y.clamp(-clamp, clamp)

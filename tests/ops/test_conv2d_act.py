@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import genfast
 from genfast import conv2d_act
 from genfast.ops._activation import TABLE
+from genfast.ops._conv import gradient
 
 
 def draw(generator: torch.Generator, *shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -115,6 +116,49 @@ def test_gradients_in_float32(generator: torch.Generator) -> None:
     conv2d_act(*single, padding=1, act="gelu").square().sum().backward()
     for a, b in zip(wide, single, strict=True):
         torch.testing.assert_close(b.grad.double(), a.grad, rtol=1e-4, atol=1e-4 * float(a.grad.abs().max()))
+
+
+def test_gradients_that_are_pytorchs_are_computed_together(
+    generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    vendors = gradient._vendors
+
+    def record(*args: Any, wanted: tuple[bool, bool]) -> Any:
+        asked.append(wanted)
+        return vendors(*args, wanted=wanted)
+
+    monkeypatch.setattr(gradient, "_vendors", record)
+    x, w = (draw(generator, *shape).requires_grad_() for shape in ((2, 3, 8, 8), (4, 3, 3, 3)))
+    b = torch.zeros(4)  # Of another dtype, so that it is not PyTorch's convolution that adds it.
+    conv2d_act(x, w, b, padding=1).sum().backward()
+    conv2d_act(x.detach(), w, b, padding=1).sum().backward()
+    assert asked == [(True, True), (False, True)]
+
+
+@pytest.mark.parametrize("size", [3, 130])
+@pytest.mark.parametrize("act", ["linear", "silu"])
+def test_gradients_of_images_smaller_and_larger_than_the_weight(
+    generator: torch.Generator, size: int, act: str
+) -> None:
+    """In either layout, with all of the epilogue; 130 rows of 16 channels are more than 2^18 elements."""
+    shapes = ((1, 8, size, size), (16, 8, 3, 3), (16,), (1, 16, size, size))
+    tensors = [draw(generator, *shape) for shape in shapes]
+    theirs = [t.clone().requires_grad_() for t in tensors]
+    z = F.conv2d(*theirs[:3], padding=1) + theirs[3]
+    y = ((F.silu(z) if act == "silu" else z) * 0.7).clamp(-1, 1)
+    dy = draw(generator, *y.shape)
+    expected = torch.autograd.grad(y, theirs, dy)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        x, w, b, residual = (t.clone() for t in tensors)
+        mine = [x.contiguous(memory_format=layout), w, b, residual]
+        for t in mine:
+            t.requires_grad_()
+        out = conv2d_act(*mine[:3], padding=1, act=act, residual=mine[3], gain=0.7, clamp=1.0)
+        assert out.is_contiguous(memory_format=layout)
+        torch.testing.assert_close(out, y, rtol=1e-12, atol=1e-12)
+        for a, e in zip(torch.autograd.grad(out, mine, dy), expected, strict=True):
+            torch.testing.assert_close(a, e, rtol=1e-10, atol=1e-10)
 
 
 class Calls(TorchDispatchMode):

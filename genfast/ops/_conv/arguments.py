@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -105,6 +106,25 @@ def out_shape(
             f"the output would be {height} x {width}"
         )
     return x.shape[0], second * groups if transposed else first, height, width
+
+
+def reverse(
+    shape: Sequence[int], grad: Tensor, weight: Tensor, transposed: bool, stride: Sequence[int], padding: Sequence[int],
+    dilation: Sequence[int], output_padding: Sequence[int], groups: int,
+) -> tuple[Any, ...]:  # fmt: skip
+    """Transposed or not, and the geometry, of the convolution of ``grad`` that is the gradient by an x of ``shape``.
+
+    That of a convolution is a transposed convolution of the same weight, and the reverse.
+    """
+    if transposed:
+        return False, stride, padding, dilation, (0, 0), groups
+    rest = [
+        size - out_size(True, length, kernel, s, p, d, 0)
+        for size, length, kernel, s, p, d in zip(
+            shape[2:], grad.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True
+        )
+    ]
+    return True, stride, padding, dilation, rest, groups
 
 
 def check_operands(op: str, x: Tensor, out: Sequence[int], bias: Tensor | None, residual: Tensor | None) -> None:

@@ -27,7 +27,7 @@ _PATIENCE = 3
 _SETTLED = 1.2
 _POINTS = 64
 _TRUTH_TERMS = 1 << 20
-_MARGIN = 0.97
+MARGIN = 0.97
 """Eager PyTorch stays unless another candidate takes at most this share of its time."""
 _HOPELESS = 1.5
 _ULP = {torch.float32: 2.0**-23, torch.float16: 2.0**-10, torch.bfloat16: 2.0**-7}
@@ -244,7 +244,7 @@ def measure(key: str, problem: Problem, epilogue: Epilogue, able: list[Candidate
         times, settled = _race(runners, able[0].name, max(start + BUDGET, time.perf_counter() + BUDGET / 3))
     eager, best = able[0].name, min(times, key=lambda name: times[name])
     if settled:
-        name = best if times[best] <= _MARGIN * times[eager] else eager
+        name = best if times[best] <= MARGIN * times[eager] else eager
     else:
         # Other processes only ever add to a time: what is far behind at its best is not the one to take.
         near = [c for c in able if times.get(c.name, math.inf) <= _HOPELESS * times[best]]

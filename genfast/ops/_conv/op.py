@@ -13,7 +13,7 @@ from genfast.backend import choose, native
 from genfast.ops import _check
 from genfast.ops._activation import find
 from genfast.ops._check import STORAGE
-from genfast.ops._conv import plan
+from genfast.ops._conv import plan, training
 from genfast.ops._conv.arguments import check_operands, named_padding, out_shape, pair, problem
 from genfast.ops._conv.gradient import convolution
 from genfast.ops._conv.plan import Plan
@@ -41,6 +41,7 @@ class ConvOp:
         self.transposed = transposed
         self.reference = plan.without_autocast(reference)
         self._plans: dict[Hashable, Plan] = {}
+        self._trained: dict[Hashable, str] = {}
         output_padding = ", int[2] output_padding" if transposed else ""
         self.op = registry.register(
             registry.Op(
@@ -95,6 +96,10 @@ class ConvOp:
             x, w, b, stride, padding, dilation, output_padding, groups, act, act_param, residual, gain, clamp
         )
         if not plain:
+            if not autocast and training.takes(x, w, b, residual):
+                geometry, numbers = self._split(options)
+                if self._training_way(x, w, b, residual, options) == training.PYTORCH:
+                    return training.conv_act(x, w, b, residual, self.transposed, geometry, Epilogue(*numbers))
             return self.op.call(x, w, b, residual, *options)
         if x.dtype not in STORAGE or choose(self.name, x.device) == "reference":
             return self.reference(x, w, b, residual, *options)
@@ -104,6 +109,21 @@ class ConvOp:
                 self._plans.clear()
             self._plans[key] = found
         return found(x, w, b, residual)
+
+    def _training_way(
+        self, x: Tensor, w: Tensor, b: Tensor | None, residual: Tensor | None, options: tuple[Any, ...]
+    ) -> str:
+        wants = tuple(t is not None and t.requires_grad for t in (x, w, b, residual))
+        key = (_signature(x, w, b, residual), wants, options, plan.context())
+        found = self._trained.get(key)
+        if found is None:
+            geometry, numbers = self._split(options)
+            composed = lambda *tensors: self.op.call(*tensors, *options)  # noqa: E731
+            found = training.choose(composed, x, w, b, residual, self.transposed, geometry, Epilogue(*numbers))
+            if len(self._trained) >= plan.MOST_PLANS:
+                self._trained.clear()
+            self._trained[key] = found
+        return found
 
     def _normalised(
         self, x, w, b, stride, padding, dilation, output_padding, groups, act, act_param, residual, gain, clamp

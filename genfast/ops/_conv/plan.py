@@ -73,6 +73,15 @@ class Plan:
                 bias = bias.contiguous()
         return way.bound(x, weight, bias, residual)
 
+    @property
+    def problem(self) -> Problem:
+        return self._arguments[1]
+
+    def is_eager(self, trained: bool = False) -> bool:
+        """Whether PyTorch's own convolution was chosen."""
+        way = self._way_of_changing() if trained and self._kept.packs else self._kept
+        return way.key[0] == "eager"
+
     def _way_of_changing(self) -> _Way:
         if self._changing is None:
             backend, problem, epilogue = self._arguments

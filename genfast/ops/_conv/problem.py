@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -56,6 +57,11 @@ class Problem:
         pixels = self.x[2] * self.x[3] if self.transposed else self.out[2] * self.out[3]
         o, i, kh, kw = self.weight
         return 2 * self.x[0] * pixels * o * i * kh * kw
+
+    @cached_property
+    def is_mostly_weight(self) -> bool:
+        """Whether the weight is larger than the images, in another order in channels_last than contiguous."""
+        return math.prod(self.weight[2:]) > 1 and math.prod(self.weight) > math.prod(self.x) + math.prod(self.out)
 
     @property
     def memory_format(self) -> torch.memory_format:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from genfast.ops._activation import TABLE
+from genfast.ops._activation import finish
 from genfast.ops._check import layout
 
 
@@ -27,5 +27,4 @@ def bias_act(
     x: Tensor, b: Tensor | None, residual: Tensor | None, dim: int, act: int, alpha: float, gain: float, clamp: float
 ) -> Tensor:
     """``clamp(act(x + b + residual) * gain)``; a negative ``clamp`` is none."""
-    y = TABLE[act].function(biased(x, b, residual, dim), alpha) * gain
-    return (y if clamp < 0 else y.clamp(-clamp, clamp)).to(x.dtype)
+    return finish(biased(x, b, residual, dim), act, alpha, gain, clamp).to(x.dtype)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from genfast import registry
 from genfast.backend import native
-from genfast.ops._activation import CODES, TABLE
+from genfast.ops._activation import CODES, finish
 from genfast.ops._conv.problem import Epilogue
 
 _SMALL = 1 << 22
@@ -44,10 +44,7 @@ def _plain(
     x: Tensor, w: Tensor, b: Tensor | None, residual: Tensor | None, act: int, param: float, gain: float, clamp: float
 ) -> Tensor:
     z = F.linear(x, w, b)
-    y = TABLE[act].function(z if residual is None else z + residual, param)
-    if gain != 1:
-        y = y * gain
-    return y if clamp < 0 else y.clamp(-clamp, clamp)
+    return finish(z if residual is None else z + residual, act, param, gain, clamp)
 
 
 class _LinearAct(torch.autograd.Function):
