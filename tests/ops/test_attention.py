@@ -126,9 +126,31 @@ def test_only_gradients_asked_for_are_computed(generator, monkeypatch):
     asked = []
     gradients = reference.gradients
     monkeypatch.setattr(reference, "gradients", lambda *a: asked.append(a[-1]) or gradients(*a))
-    out.sum().backward()
+    torch.autograd.grad(out.sum(), v, create_graph=True)
     assert asked == [(False, False, True)]
-    assert v.grad is not None and q.grad is None
+
+
+def test_a_backward_that_is_recorded_agrees_with_one_that_is_not(generator):
+    q, k, v = (t.clone().requires_grad_() for t in heads(generator, 2, 20, 2, 8))
+    out = genfast.attention(q, k, v)
+    grad = torch.randn(out.shape, generator=generator)
+    plain = torch.autograd.grad(out, (q, v), grad, retain_graph=True)
+    recorded = torch.autograd.grad(out, (q, v), grad, create_graph=True)
+    again = torch.autograd.grad(out, (q, v), grad)
+    for a, b, c in zip(plain, recorded, again, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(a, c, rtol=1e-4, atol=1e-5)
+        assert b.requires_grad and not a.requires_grad
+
+
+def test_a_backward_after_a_change_in_place_is_refused(generator):
+    q, k, v = heads(generator, 1, 6, 1, 4)
+    q = q.clone().requires_grad_()
+    k = k.clone()
+    out = genfast.attention(q, k, v)
+    k.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        out.sum().backward()
 
 
 @pytest.mark.parametrize(

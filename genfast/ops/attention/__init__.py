@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -35,7 +35,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, scale: float | None = None) -> Te
 
     Returns:
         ``[B, heads, L, D]`` in the dtype of q; in memory a dense ``[B, L, heads, D]``, an image in channels_last.
-        Differentiable by q, k and v, twice; the backward holds ``B x heads x L x M`` numbers.
+        Differentiable by q, k and v, twice; a backward that is itself recorded, or compiled, holds
+        ``B x heads x L x M`` numbers.
 
     Raises:
         TypeError, ValueError: for wrong types, shapes or devices.
@@ -58,7 +59,47 @@ def attention(q: Tensor, k: Tensor, v: Tensor, scale: float | None = None) -> Te
         raise TypeError(f"attention: scale must be a number or None, got {type(scale).__name__}")
     if registry.is_plain(q, k, v):
         return OP.run(q, k, v, float(scale))
+    # PyTorch's backward computes in half types, ours in float32 for them.
+    tracked = torch.is_grad_enabled() and registry.is_unobserved() and q.dtype not in (torch.float16, torch.bfloat16)
+    if tracked and all(map(_is_ordinary, (q, k, v))):
+        return cast(Tensor, _apply(q, k, v, float(scale)))
     return OP.call(q, k, v, float(scale))
+
+
+def _is_ordinary(t: Tensor) -> bool:
+    return type(t) in _PLAIN and not (t.is_neg() or t._is_zerotensor() or registry.is_batched(t))
+
+
+_PLAIN = (Tensor, torch.nn.Parameter)
+
+
+class _Attention(torch.autograd.Function):
+    """PyTorch's attention with its own backward, which keeps no probabilities, until the backward is recorded too."""
+
+    @staticmethod
+    def forward(ctx, q, k, v, scale):
+        ctx.save_for_backward(q, k, v)
+        wanted = ctx.needs_input_grad
+        own = q, k, v = [t.detach().requires_grad_(wanted[index]) for index, t in enumerate((q, k, v))]
+        with torch.enable_grad():
+            out = reference.attention(q, k, v, scale)
+        ctx.scale, ctx.inner = scale, (own, out)
+        return out.detach()
+
+    @staticmethod
+    def backward(ctx, grad):
+        needs = registry.is_wanted(ctx, 0), registry.is_wanted(ctx, 1), registry.is_wanted(ctx, 2)
+        q, k, v = ctx.saved_tensors
+        if ctx.inner is None or torch.is_grad_enabled() or not _is_ordinary(grad):
+            return *reference.gradients(grad, q, k, v, ctx.scale, needs), None
+        # Its memory is free after its backward, as that of any node is: should there be another, it is made anew.
+        (own, out), ctx.inner = ctx.inner, None
+        wanted = [t for t, need in zip(own, needs, strict=True) if need]
+        found = iter(torch.autograd.grad(out, wanted, grad))
+        return *(next(found) if need else None for need in needs), None
+
+
+_apply = registry.direct_apply(_Attention)
 
 
 def _empty(q: Tensor) -> Tensor:
