@@ -28,6 +28,7 @@ from genfast.numerics import MAX_ERROR
 CONTIGUOUS, EXACT = "contiguous", "exact"
 _FORMATS = (torch.contiguous_format, torch.channels_last)
 _PAIR = tuple[int, int]
+_KINKED, _NEAR = ("relu", "leaky_relu"), 1e-4
 
 
 @dataclass(frozen=True)
@@ -77,16 +78,20 @@ class Conv:
         return batch * channels * height * width + result * (1 + self.residual) + channels * self.out * self.kernel**2
 
 
-def _functions(c: Conv) -> tuple[Callable[..., Tensor], Callable[..., Tensor], Callable[..., Tensor]]:
-    """Eager, the best eager and genfast, as functions of x, weight, bias and the residual."""
+def _functions(c: Conv) -> tuple[Callable[..., Tensor], ...]:
+    """Eager, the best eager, genfast, and what the activation is applied to, as functions of x, weight, bias and the
+    residual."""
     place = {"stride": c.stride, "padding": c.padding}
     conv: Callable[..., Tensor] = F.conv_transpose2d if c.transposed else F.conv2d
     op = genfast.conv_transpose2d_act if c.transposed else genfast.conv2d_act
     options: dict[str, Any] = {**place, "act": c.act, "act_param": PARAMS.get(c.act)}
 
-    def eager(x: Tensor, w: Tensor, b: Tensor, *residual: Tensor) -> Tensor:
+    def sums(x: Tensor, w: Tensor, b: Tensor, *residual: Tensor) -> Tensor:
         y = conv(x, w, b, **place)
-        return ACTIVATIONS[c.act](y + residual[0] if residual else y)
+        return y + residual[0] if residual else y
+
+    def eager(*inputs: Tensor) -> Tensor:
+        return ACTIVATIONS[c.act](sums(*inputs))
 
     def best(x: Tensor, w: Tensor, b: Tensor, *residual: Tensor) -> Tensor:
         y = conv(x, w, b, **place)
@@ -99,7 +104,7 @@ def _functions(c: Conv) -> tuple[Callable[..., Tensor], Callable[..., Tensor], C
         with genfast.numerics("exact"):
             return op(x, w, b, residual=residual[0] if residual else None, **options)
 
-    return eager, best, exact if c.option == EXACT else ours
+    return eager, best, exact if c.option == EXACT else ours, sums
 
 
 def _in_format(wanted: torch.memory_format) -> Callable[..., Inputs]:
@@ -137,7 +142,7 @@ def conv_case(
     c: Conv, dtype: torch.dtype, device: torch.device, mode: str = "forward", cache: str = "warm"
 ) -> Case:  # fmt: skip
     """The case of one convolution."""
-    eager, best, call = _functions(c)
+    eager, best, call, sums = _functions(c)
     layout = torch.contiguous_format if c.option == CONTIGUOUS else torch.channels_last
     batch, channels, _, _ = c.x
     result = (batch, c.out, c.size, c.size)
@@ -150,9 +155,15 @@ def conv_case(
 
         w = parameter(random_weight((*weight, c.kernel, c.kernel), channels * taps, generator).to(device, dtype))
         b = parameter(torch.randn(c.out, generator=generator).to(device, dtype))
-        extra = [images(result)] if c.residual else []
-        gradient = [images(result)] if mode != "forward" else []
-        return images(c.x), w, b, *extra, *gradient
+        x, extra = images(c.x), [images(result)] if c.residual else []
+        if mode == "forward":
+            return x, w, b, *extra
+        gradient = images(result)
+        if c.act in _KINKED:
+            # Rounding decides on which side of the kink such an element is, and with it its derivative.
+            with torch.no_grad():
+                gradient[sums(x, w, b, *extra).abs() < _NEAR] = 0
+        return x, w, b, *extra, gradient
 
     first, last = (_in_format(wanted) for wanted in _FORMATS)
     layer = Layer(eager, best, 2, first, last, _onednn(c) if device.type == "cpu" else None)
