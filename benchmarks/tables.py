@@ -5,8 +5,8 @@
 A table stands between ``<!-- bench:begin NAME -->`` and ``<!-- bench:end -->``. NAME is ``goals``, or
 ``goals-<family>`` for those of one family; ``digest``, the range of their speed-ups for each op and baseline;
 ``shares-<op>``, which ops its cases' time goes into; ``models``, what ``genfast report models`` wrote; or an op with an
-optional baseline: ``sampler_step``, ``sampler_step/compile``. The records are benchmarks/results/<machine>/*.json, JSON
-lines; of several about the same case and baseline the last counts.
+optional baseline, ``sampler_step``, ``sampler_step/compile``: a row for each case, a column for each baseline. The
+records are benchmarks/results/<machine>/*.json, JSON lines; of several about one case and baseline the last counts.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ from genfast.bench.record import Record
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-FILES = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "metrics.md")
+FILES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("benchmarks", "measurements", "metrics")))
 _BLOCK = re.compile(
     r"(<!-- bench:begin (?P<name>[\w/-]+)(?: (?P<machine>[\w.-]+))? -->\n).*?(<!-- bench:end -->)", re.DOTALL
 )
-_HEADER = ("case", "mode", "cache", "genfast us", "baselines", "of limit", "note")
 
 
 class TableError(Exception):
@@ -63,12 +62,25 @@ def latest(records: Iterable[Record]) -> list[Record]:
     return list(found.values())
 
 
-def _baselines(same: Sequence[Record]) -> str:
-    parts = []
-    for r in same:
-        if r.speedup is not None:
-            parts.append(f"{r.baseline} {report.number(r.speedup)}x")
-    return ", ".join(parts)
+def _column(baseline: str) -> str:
+    """The schedulers of diffusers, of which each step has its own, share a column."""
+    return "diffusers" if baseline.startswith("diffusers") else baseline
+
+
+def _times(same: Iterable[Record]) -> str:
+    """How many times faster than the baselines of one column; what is lost is bold."""
+    found = [(f"{report.number(r.speedup)}x", r.speedup) for r in same if r.speedup is not None]
+    return ", ".join(text if value >= 1 else f"**{text}**" for text, value in found)
+
+
+def _peaks(same: Sequence[Record]) -> str:
+    """The peak memory of genfast and the range of the baselines'."""
+    own = next((r.peak_bytes for r in same if r.peak_bytes is not None), None)
+    others = [r.baseline_peak_bytes for r in same if r.baseline_peak_bytes is not None]
+    if own is None or not others:
+        return ""
+    low, high = (report.number(bound / 2**20) for bound in (min(others), max(others)))
+    return f"{report.number(own / 2**20)} / {low}{f' to {high}' if high != low else ''}"
 
 
 def _newest(records: Iterable[Record]) -> str:
@@ -138,18 +150,26 @@ def table(name: str, records: Sequence[Record]) -> str:
     wanted = [r for r in records if r.op == op and baseline in ("", r.baseline)]
     if not wanted:
         raise TableError(f"no record is about {name!r}")
-    groups: dict[tuple[str, str, str], list[Record]] = {}
+    return f"{_cases(wanted)}\n{_newest(wanted)}.\n"
+
+
+def _cases(wanted: Sequence[Record]) -> str:
+    """A row for each case, a column for each baseline."""
+    groups: dict[tuple[str, ...], list[Record]] = {}
+    several = len({r.isa for r in wanted}) > 1
     for r in wanted:
-        groups.setdefault((r.case, r.mode, r.cache), []).append(r)
+        groups.setdefault((r.case, r.mode, r.cache, r.isa if several else ""), []).append(r)
+    columns = list(dict.fromkeys(_column(r.baseline) for r in wanted))
+    header = ("case", "mode", "cache", "isa", "genfast us", *columns, "of limit", "peak MiB", "note")
     rows = []
-    for (case, mode, cache), same in groups.items():
+    for (case, mode, cache, isa), same in groups.items():
         first = same[0]
+        times = [_times(r for r in same if _column(r.baseline) == column) for column in columns]
         share = "" if first.share_of_limit is None else f"{first.share_of_limit:.0%}"
         failed = next((f"FAILED: {r.note}" for r in same if r.status == record.FAILED), "")
-        rows.append(
-            (case, mode.replace("_", " + "), cache, report.number(first.median_us), _baselines(same), share, failed)
-        )
-    return f"{report.markdown(_HEADER, rows)}\n{report.machine_line(wanted)}.\n"
+        own = report.number(first.median_us)
+        rows.append((case, mode.replace("_", " + "), cache, isa, own, *times, share, _peaks(same), failed))
+    return report.markdown(header, rows)
 
 
 def rewrite(text: str, machine: str | None, results: Path = RESULTS) -> str:

@@ -45,7 +45,7 @@ def run(tables, page, *arguments):
 def test_a_table_is_written_between_its_marks_and_nothing_else_changes(tables, page):
     assert run(tables, page) == 0
     text = page.read_text()
-    assert "old" not in text and "eager 7.5x" in text and text.startswith("# Title\n") and text.endswith("\nrest\n")
+    assert "old" not in text and "| 7.5x |" in text and text.startswith("# Title\n") and text.endswith("\nrest\n")
     assert run(tables, page) == 0 and page.read_text() == text
 
 
@@ -66,15 +66,35 @@ def test_the_machine_is_the_newest_or_the_one_asked_for(tables, page, base):
     newer = replace(base, speedup=3.0, date="2026-03-01T00:00:00Z")
     record.append(page.parent / "results" / "other" / "all.json", [newer])
     run(tables, page)
-    assert "eager 3x" in page.read_text()
+    assert "| 3x |" in page.read_text()
     run(tables, page, "--machine", "box")
-    assert "eager 7.5x" in page.read_text()
+    assert "| 7.5x |" in page.read_text()
 
 
 def test_failed_and_losing_rows_stay_in_the_table(tables, base):
     failed = replace(base, case="bad", status="failed", note="off", median_us=None, speedup=None)
     text = tables.table("double", [replace(base, speedup=0.5), failed])
-    assert "eager 0.5x" in text and "FAILED: off" in text
+    assert "| **0.5x** |" in text and "FAILED: off" in text
+
+
+def test_each_baseline_has_a_column_and_peak_memory_stands_beside_it(tables, base):
+    peaks = {"peak_bytes": 2 << 20, "baseline_peak_bytes": 6 << 20}
+    rows = [
+        replace(base, baseline="diffusers_ddpm", **peaks),
+        replace(base, baseline="compile", speedup=2.0, peak_bytes=2 << 20, baseline_peak_bytes=3 << 20),
+        replace(base, case="other", baseline="diffusers_ddim", speedup=0.9),
+    ]
+    header, _, first, second = tables.table("double", rows).splitlines()[:4]
+    assert " | diffusers | compile | " in header and header.endswith("| peak MiB |")
+    assert "| 7.5x | 2x |" in first and first.endswith("| 2 / 3 to 6 |")
+    assert "| **0.9x** |  |" in second and second.endswith("|  |")
+
+
+def test_instruction_sets_are_told_apart_where_there_are_several(tables, base):
+    both = [base, replace(base, isa="avx2", speedup=3.0)]
+    assert "| isa |" not in tables.table("double", both[:1])
+    text = tables.table("double", both)
+    assert "| isa |" in text and sum(line.startswith(f"| {base.case} ") for line in text.splitlines()) == 2
 
 
 def test_goals(tables, base):
