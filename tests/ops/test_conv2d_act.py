@@ -215,11 +215,13 @@ def test_compiles_whole(grad: bool, generator: torch.Generator) -> None:
     def call(x: Tensor) -> Tensor:
         return conv2d_act(x, w, b, padding="same", act="silu", clamp=2.0) * 2
 
-    expected, found = call(x), torch.compile(call, fullgraph=True, backend="aot_eager")(x)
-    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+    found = torch.compile(call, fullgraph=True, backend="aot_eager")(x)
+    wide = x.detach().double().requires_grad_(grad)
+    expected = F.silu(F.conv2d(wide, w.double(), b.double(), padding="same")).clamp(-2, 2) * 2
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
     if grad:
-        (a,), (b,) = (torch.autograd.grad(y.sum(), x) for y in (expected, found))
-        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+        (a,), (b,) = (torch.autograd.grad(y.sum(), leaf) for y, leaf in ((found, x), (expected, wide)))
+        torch.testing.assert_close(a.double(), b, rtol=1e-5, atol=1e-5)
 
 
 def test_weights_made_in_inference_mode(generator: torch.Generator) -> None:
