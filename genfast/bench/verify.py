@@ -12,8 +12,9 @@ from torch import Tensor
 from genfast.bench.case import Case, Contender, Inputs
 from genfast.ops._conv.gpu import allows_tf32
 
-# A baseline must compute the same thing, not be as exact: some keep their coefficients in float32.
-_BASELINE_SHARE = {torch.float32: 1e-4, torch.float16: 2**-8, torch.bfloat16: 2**-5}
+# A baseline must compute the same thing, not be as exact: some keep their coefficients in float32, and diffusers, for
+# bfloat16 images, the products of its alphas in bfloat16.
+_BASELINE_SHARE = {torch.float32: 1e-4, torch.float16: 2**-8, torch.bfloat16: 2**-4}
 _CONVOLVES = ("conv2d_act", "conv_transpose2d_act", "gradient_penalty", "model", "sampling", "training")
 
 
