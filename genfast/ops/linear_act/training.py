@@ -15,7 +15,7 @@ from genfast.ops._activation import CODES, finish
 from genfast.ops._conv.problem import Epilogue
 
 _SMALL = 1 << 22
-"""Products below which PyTorch's own backward is over before ours, called from Python, has begun."""
+"""Products up to which PyTorch's own backward is over before ours, called from Python, has begun."""
 _FEW_ROWS = 32
 """Rows of x below which PyTorch's product for the weight's gradient, which is all writing, is the faster."""
 _PLAIN = (Tensor, torch.nn.Parameter)
@@ -30,7 +30,7 @@ def takes(e: Epilogue, *tensors: Tensor | None) -> bool:
 
 
 def is_small(x: Tensor, outputs: int) -> bool:
-    return x.numel() * outputs < _SMALL
+    return x.numel() * outputs <= _SMALL
 
 
 def linear_act(x: Tensor, w: Tensor, b: Tensor | None, residual: Tensor | None, e: Epilogue) -> Tensor:
