@@ -19,14 +19,13 @@ constexpr int64_t kUnread = int64_t{8} << 20;
 constexpr int64_t kNear = 128 << 10;
 constexpr int64_t kGrain = 8192;
 
-// How far ahead of a store its line is asked for: past a page, where the processor's own foresight ends.
+// Bytes ahead of a store at which its line is asked for: past a page, where the processor's own foresight ends.
 constexpr int64_t kWriteAhead = 4096;
 
 // A store whose line is in no near cache holds up those behind it.
 template <class IO, class T>
-GENFAST_HD void prefetch_for_write([[maybe_unused]] IO io, [[maybe_unused]] const T* out) {
+GENFAST_HD void prefetch_for_write([[maybe_unused]] IO io, [[maybe_unused]] const T* ahead) {
 #if defined(__x86_64__)
-  const T* ahead = out + kWriteAhead / static_cast<int64_t>(sizeof(T));
   if constexpr (!std::is_same_v<IO, Streaming>) asm volatile("prefetchw %0" ::"m"(*ahead));
 #endif
 }
@@ -46,7 +45,7 @@ void finish_run(const T* x, T* out, int64_t n, const Affine& affine, float param
   const VF mean = Simd::splat(affine.mean), gain = Simd::splat(affine.gain), offset = Simd::splat(affine.offset);
   const auto normalised = [&](int64_t i, auto io) GENFAST_INLINE_LAMBDA {
     __builtin_prefetch(x + i + ahead, 0, 2);
-    prefetch_for_write(io, out + i);
+    prefetch_for_write(io, out + i + kWriteAhead / static_cast<int64_t>(sizeof(T)));
     return Simd::fma(io.load(x + i) - mean, gain, offset);
   };
   int64_t i = 0;
@@ -75,7 +74,7 @@ void finish_pixels(const T* x, T* out, int64_t pixels, int64_t channels, const f
       const VF mean = io.load(means + c), gain = io.load(gains + c), offset = io.load(offsets + c);
       const auto normalised = [&](int64_t at) GENFAST_INLINE_LAMBDA {
         __builtin_prefetch(x + at + ahead, 0, 2);
-        prefetch_for_write(io, out + at);
+        prefetch_for_write(io, out + at + kAtOnce * channels);  // of the next pixels
         return Simd::fma(io.load(x + at) - mean, gain, offset);
       };
       int64_t at = begin + c;
