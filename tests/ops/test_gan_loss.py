@@ -188,12 +188,13 @@ def test_traced_whole_and_under_inference_mode() -> None:
     assert torch.equal(inside.real_share, share)
 
 
-def test_functional_transforms_are_refused() -> None:
+def test_torch_func_differentiates() -> None:
     r, f = torch.randn(2, 5)
-    with pytest.raises(RuntimeError, match=r"autograd\.Function with functorch transforms"):
-        torch.func.grad(lambda r: genfast.gan_loss(r, f))(r)
-    with pytest.raises(NotImplementedError, match="gan_loss: has no forward-mode derivative"):
-        torch.func.jvp(lambda r: genfast.gan_loss(r, f), (r,), (r,))
+    leaf = r.clone().requires_grad_()
+    (wanted,) = torch.autograd.grad(genfast.gan_loss(leaf, f), leaf)
+    torch.testing.assert_close(torch.func.grad(lambda r: genfast.gan_loss(r, f))(r), wanted)
+    _, along = torch.func.jvp(lambda r: genfast.gan_loss(r, f), (r,), (r,))
+    torch.testing.assert_close(along, (wanted * r).sum())
 
 
 X = torch.zeros(2, 3)
