@@ -61,6 +61,8 @@ def mix_seed(*parts: int) -> int:
 
 
 def check_stream(op: str, stream: int) -> int:
+    if isinstance(stream, Stream):
+        return int(stream.value)  # some releases of torch.compile cannot compare the members of an enum
     if not isinstance(stream, (int, torch.SymInt)) or isinstance(stream, bool):
         raise TypeError(f"{op}: stream must be an int, got {type(stream).__name__}")
     if not 0 <= stream < _STREAM_LIMIT:
