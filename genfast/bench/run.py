@@ -129,7 +129,7 @@ def main(
     Args:
         suite: one of :func:`genfast.bench.names`: an op or a family of them, ``overhead``, ``goals``, the goals of one
             family as ``goals-conv``, or ``all``.
-        quick: fewer shapes, fewer rounds, and torch.compile for a few cases: minutes instead of hours.
+        quick: fewer shapes, fewer rounds, and torch.compile for a few cases: minutes instead of an hour.
         json: file that the records are appended to, as JSON lines.
         report: folder for records, Markdown and plots.
         device: ``cpu`` or ``cuda``; by default the GPU if there is one.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from genfast import conv2d_act, numerics
+from genfast import conv2d_act, numerics, tuning
 from genfast.numerics import MAX_ERROR, RMS_ERROR
 from genfast.ops._conv import winograd
 
@@ -68,7 +68,7 @@ def test_backward_takes_it_in_fast_numerics_only(generator, monkeypatch):
     own = winograd.weight_gradient
     monkeypatch.setattr(winograd, "weight_gradient", lambda *a: taken.append(1) or own(*a))
     for mode in ("exact", "fast"):
-        with numerics(mode):
+        with numerics(mode), tuning.pinned("composed"):
             (found,) = torch.autograd.grad(conv2d_act(x, weight, padding=1, act="linear"), weight, dy)
         torch.testing.assert_close(found, by_pytorch(dy, x, weight.detach(), (1, 1)), atol=1e-3, rtol=1e-4)
     assert len(taken) == 1
