@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from genfast.bench import Settings, cases, machine, names, run_case
 from genfast.bench.record import FAILED, OK
@@ -98,6 +99,14 @@ def test_convolutions(layer, mode):
 def test_a_weight_gradient_by_winograd_is_as_exact_as_numerics_says():
     # PyTorch's own is four times as exact in channels_last as it is in the layout that users hold.
     sound(conv.conv_case(conv.Conv((1, 384, 32, 32), 128, act="linear"), F32, CPU, "forward_backward"))
+
+
+def test_no_gradient_comes_in_at_the_kink_of_an_activation(generator):
+    case = conv.conv_case(conv.Conv((4, 4, 64, 64), 16, act="leaky_relu"), F32, CPU, "forward_backward")
+    for _ in range(2):  # The second draw keeps the weights of the first.
+        x, w, b, gradient = case.make(generator, CPU)
+        near = F.conv2d(x.double(), w.double(), b.double(), padding=1).abs() < 5e-5
+        assert near.any() and not gradient[near].any() and gradient.count_nonzero() > 0.99 * gradient.numel()
 
 
 def test_convolutions_in_bfloat16_and_with_cold_weights(monkeypatch):

@@ -155,24 +155,29 @@ def conv_case(
 
         w = parameter(random_weight((*weight, c.kernel, c.kernel), channels * taps, generator).to(device, dtype))
         b = parameter(torch.randn(c.out, generator=generator).to(device, dtype))
-        x, extra = images(c.x), [images(result)] if c.residual else []
-        if mode == "forward":
-            return x, w, b, *extra
-        gradient = images(result)
-        if c.act in _KINKED:
-            # Rounding decides on which side of the kink such an element is, and with it its derivative.
-            with torch.no_grad():
-                gradient[sums(x, w, b, *extra).abs() < _NEAR] = 0
-        return x, w, b, *extra, gradient
+        extra = [images(result)] if c.residual else []
+        gradient = [images(result)] if mode != "forward" else []
+        return images(c.x), w, b, *extra, *gradient
 
     first, last = (_in_format(wanted) for wanted in _FORMATS)
     layer = Layer(eager, best, 2, first, last, _onednn(c) if device.type == "cpu" else None)
     numerics = "exact" if c.option == EXACT else "fast"
     passes = 1 if mode == "forward" else 3
-    return layer_case(
+    case = layer_case(
         layer, call, make, device, mode, cache, op=c.op, variant=c.variant, shape=c.x, dtype=dtype,
         bytes=passes * c.elements * dtype.itemsize, flops=passes * c.flops, slack=MAX_ERROR[numerics], memory=True,
     )  # fmt: skip
+    if mode == "forward" or c.act not in _KINKED:
+        return case
+
+    def make_off_the_kinks(generator: torch.Generator, device: torch.device) -> Inputs:
+        *inputs, gradient = case.make(generator, device)
+        # Rounding decides on which side of the kink such an element is, and with it its derivative.
+        with torch.no_grad():
+            gradient[sums(*inputs).abs() < _NEAR] = 0
+        return *inputs, gradient
+
+    return replace(case, make=make_off_the_kinks)
 
 
 WINOGRAD = tuple(
