@@ -149,8 +149,8 @@ def test_time_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     slow, hopeless = Fake("slow", 0.001), Fake("hopeless", 0.002)
     with_candidates(monkeypatch, Slow(0.0012), slow, hopeless)
     call()
-    # One run to judge it; then one to time it, and no more where that is far behind.
-    assert hopeless.runs == 2 < slow.runs
+    # One run to judge it; then two to time it, and no more where both are far behind.
+    assert hopeless.runs == 3 < slow.runs
     tuning.clear()
     slow.runs = 0
     monkeypatch.setattr(measure, "BUDGET", 0.0)
