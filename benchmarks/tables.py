@@ -5,8 +5,9 @@
 A table stands between ``<!-- bench:begin NAME -->`` and ``<!-- bench:end -->``. NAME is ``goals``, or
 ``goals-<family>`` for those of one family; ``digest``, the range of their speed-ups for each op and baseline;
 ``shares-<op>``, which ops its cases' time goes into; ``models``, what ``genfast report models`` wrote; or an op with an
-optional baseline, ``sampler_step``, ``sampler_step/compile``: a row for each case, a column for each baseline. The
-records are benchmarks/results/<machine>/*.json, JSON lines; of several about one case and baseline the last counts.
+optional baseline, ``sampler_step``, ``sampler_step/compile``: a row for each case, from one run of it, and a column for
+each baseline. The records are benchmarks/results/<machine>/*.json, JSON lines; elsewhere, of several about one case and
+baseline, the last counts.
 """
 
 from __future__ import annotations
@@ -60,6 +61,20 @@ def latest(records: Iterable[Record]) -> list[Record]:
         if key not in found or r.date >= found[key].date:
             found[key] = r
     return list(found.values())
+
+
+def whole_runs(records: Iterable[Record]) -> list[Record]:
+    """For each case the run with the most baselines, of those the newest, in the order in which cases first came.
+
+    All records of a run have the median of genfast in common.
+    """
+    cases: dict[tuple[object, ...], dict[tuple[object, ...], list[Record]]] = {}
+    for r in records:
+        runs = cases.setdefault((r.op, r.case, r.mode, r.cache, r.backend, r.isa), {})
+        runs.setdefault((r.median_us, r.commit), []).append(r)
+    return [
+        r for runs in cases.values() for r in max(runs.values(), key=lambda run: (len(latest(run)), run[-1].date))
+    ]  # fmt: skip
 
 
 def _column(baseline: str) -> str:
@@ -138,7 +153,7 @@ def _shares(op: str, records: Sequence[Record]) -> str:
 
 def table(name: str, records: Sequence[Record]) -> str:
     """The Markdown of one block, with the machine below it."""
-    records = latest(records)
+    whole, records = whole_runs(records), latest(records)
     kind, _, family = name.partition("-")
     if kind == "goals":
         return _goals(family, records)
@@ -147,7 +162,7 @@ def table(name: str, records: Sequence[Record]) -> str:
     if name == "digest":
         return _digest(records)
     op, _, baseline = name.partition("/")
-    wanted = [r for r in records if r.op == op and baseline in ("", r.baseline)]
+    wanted = [r for r in whole if r.op == op and baseline in ("", r.baseline)]
     if not wanted:
         raise TableError(f"no record is about {name!r}")
     return f"{_cases(wanted)}\n{_newest(wanted)}.\n"

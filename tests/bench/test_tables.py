@@ -90,6 +90,15 @@ def test_each_baseline_has_a_column_and_peak_memory_stands_beside_it(tables, bas
     assert "| **0.9x** |  |" in second and second.endswith("|  |")
 
 
+def test_a_row_comes_from_one_run_the_one_with_the_most_baselines(tables, base):
+    suite = [base, replace(base, baseline="compile", speedup=2.0)]
+    again = replace(base, median_us=11.0, speedup=3.0, date="2026-02-01T00:00:00Z")
+    for records in ([*suite, again], [again, *suite]):
+        assert "| 10 | 7.5x | 2x |" in tables.table("double", records)
+    newer = [replace(r, median_us=12.0, date="2026-03-01T00:00:00Z") for r in suite]
+    assert "| 12 | 7.5x | 2x |" in tables.table("double", [*newer, *suite])
+
+
 def test_instruction_sets_are_told_apart_where_there_are_several(tables, base):
     both = [base, replace(base, isa="avx2", speedup=3.0)]
     assert "| isa |" not in tables.table("double", both[:1])
